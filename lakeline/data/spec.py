@@ -1,0 +1,240 @@
+"""The spec of a data set: where its rows come from, what they must be, and what is learned from them."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Scalar = bool | int | float | str
+ParameterValue = int | str
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class ArrivalParameter(_Part):
+    """One parameter that an arrival is asked for by."""
+
+    type: Literal["integer", "text"] = "integer"
+    help: str = ""
+    minimum: int | None = None
+    maximum: int | None = None
+    choices: tuple[ParameterValue, ...] | None = None
+
+
+class Arrival(_Part):
+    """How new data arrives: one arrival is one delivery, such as a month."""
+
+    id: str = Field(description="Template of an arrival's id, such as `{year}-{month:02d}`; ids sort in order of arrival.")
+    parameters: dict[str, ArrivalParameter]
+
+
+class _Source(_Part):
+    format: Literal["parquet", "csv"]
+    null: str | None = Field(default=None, description="Text that means null in a CSV, besides the empty field.")
+    member: str | None = Field(default=None, description="File to read within the source, if that is a zip archive.")
+    where: str | None = Field(
+        default=None, description="SQL condition that picks one arrival's rows of a source with several; arrival parameters in braces."
+    )
+
+
+class UrlSource(_Source):
+    """A file behind a URL, or a local copy of it."""
+
+    kind: Literal["url"]
+    url: str = Field(description="URL template, with arrival parameters in braces.")
+    local: str | None = Field(default=None, description="Path template of a local copy in the folder LAKELINE_DATA.")
+    sha256: dict[str, str] = Field(default_factory=dict, description="Digest of the file, by arrival id, where it is known.")
+
+
+class PackageSource(_Source):
+    """A file of an installed Python package."""
+
+    kind: Literal["package"]
+    package: str
+    path: str = Field(description="Path of the file within the package.")
+
+
+class Column(_Part):
+    """What a column must be."""
+
+    type: Literal["integer", "number", "text", "timestamp", "boolean", "any"]
+    nullable: bool = False
+    optional: bool = Field(default=False, description="The column may be missing altogether.")
+    minimum: float | None = None
+    maximum: float | None = None
+    one_of: tuple[Scalar, ...] | None = None
+    pattern: str | None = Field(default=None, description="Regular expression that the whole text matches.")
+    unique: bool = False
+
+
+class Table(_Part):
+    """What a table must be."""
+
+    columns: dict[str, Column]
+    strict: bool = Field(default=True, description="Refuse columns that are not named here.")
+    minimum_rows: int = Field(default=1, ge=1, description="Fewest rows an arrival may have.")
+
+
+class Target(_Part):
+    """The column to predict."""
+
+    column: str
+    unit: str = ""
+
+
+class Features(_Part):
+    """Columns to learn from, by kind."""
+
+    categorical: tuple[str, ...] = Field(default=(), description="One-hot encoded; categories never seen in training are ignored.")
+    numeric: tuple[str, ...] = Field(default=(), description="Used as they are, standardised for linear models.")
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Every feature, categorical ones first."""
+        return (*self.categorical, *self.numeric)
+
+
+class RandomSplit(_Part):
+    """Rows held out at random, per arrival: a row once held out is held out for ever."""
+
+    kind: Literal["random"]
+    seed: int = 42
+    holdout: float = Field(default=0.2, gt=0, lt=1, description="Fraction of rows that no model learns from.")
+    validation: float = Field(default=0.2, gt=0, lt=1, description="Fraction of the other rows that trials are compared on.")
+
+
+class TimeSplit(_Part):
+    """The latest rows held out."""
+
+    kind: Literal["time"]
+    column: str
+    holdout: float = Field(default=0.2, gt=0, lt=1, description="Fraction of rows, the latest, that no model learns from.")
+    validation: float = Field(default=0.2, gt=0, lt=1, description="Fraction of the other rows, the latest, that trials are compared on.")
+
+
+class Range(_Part):
+    """Numbers to draw from: uniformly, or uniformly in the logarithm."""
+
+    low: float
+    high: float
+    log: bool = False
+    integer: bool = False
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Range:
+        if not self.low < self.high:
+            raise ValueError(f"low ({self.low}) must be less than high ({self.high})")
+        if self.log and self.low <= 0:
+            raise ValueError("a logarithmic range starts above 0")
+        return self
+
+
+class Choices(_Part):
+    """Values to draw from."""
+
+    choices: tuple[Scalar | None, ...] = Field(min_length=1)
+
+
+EstimatorName = Literal["linear_regression", "ridge", "lasso", "decision_tree", "random_forest", "hist_gradient_boosting"]
+
+
+class Estimator(_Part):
+    """One kind of model to try, with the space of its parameters (scikit-learn's names) to search."""
+
+    name: EstimatorName
+    parameters: dict[str, Scalar | Range | Choices | None] = Field(default_factory=dict)
+
+
+class Search(_Part):
+    """Random search over the estimators. Trial 0 is the first estimator; it is the baseline."""
+
+    trials: int = Field(default=6, ge=1, le=500)
+    seed: int = 42
+    tolerance: float = Field(
+        default=0.0, ge=0, lt=1, description="The baseline is kept unless a trial beats it by more than this fraction of its metric."
+    )
+    estimators: tuple[Estimator, ...] = Field(min_length=1)
+
+
+MetricName = Literal["rmse", "mae", "r2"]
+
+
+class Metric(_Part):
+    """The metric that decides."""
+
+    name: MetricName = "rmse"
+
+    @property
+    def direction(self) -> Literal["minimize", "maximize"]:
+        """Whether less or more of it is better."""
+        return "maximize" if self.name == "r2" else "minimize"
+
+
+class Bound(_Part):
+    """Absolute bounds of a metric on the held-out rows."""
+
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+class Gates(_Part):
+    """What a candidate must show before it is promoted. Signature and smoke prediction are always checked."""
+
+    bounds: dict[MetricName, Bound] = Field(default_factory=dict)
+    improvement: float = Field(
+        default=0.0, description="Least improvement of the metric over production on the same rows, as a fraction; 0: not worse."
+    )
+    slice_regression: float = Field(
+        default=0.1, ge=0, description="Most that the metric of a slice may be worse than production's, as a fraction."
+    )
+    slice_rows: int = Field(default=200, ge=1, description="Slices with fewer held-out rows are shown, not judged.")
+
+
+class DatasetSpec(_Part):
+    """The spec of a data set (dataset.yaml)."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{2,62}$")]
+    title: str
+    description: str = ""
+    license: str = ""
+    source: Annotated[UrlSource | PackageSource, Field(discriminator="kind")]
+    arrival: Arrival
+    raw: Table
+    clean: Table
+    target: Target
+    features: Features
+    split: Annotated[RandomSplit | TimeSplit, Field(discriminator="kind")]
+    metric: Metric = Metric()
+    search: Search
+    gates: Gates = Gates()
+    slices: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_known(self) -> DatasetSpec:
+        clean = self.clean.columns
+        uses = [("target.column", self.target.column), *(("features", name) for name in self.features.all)]
+        uses += [("slices", name) for name in self.slices]
+        if isinstance(self.split, TimeSplit):
+            uses.append(("split.column", self.split.column))
+        for where, name in uses:
+            if name not in clean:
+                raise ValueError(f"{where}: {name!r} is not a column of clean.columns ({', '.join(clean)})")
+        if not self.features.all:
+            raise ValueError("features: name at least one categorical or numeric column")
+        if self.target.column in self.features.all:
+            raise ValueError(f"features: {self.target.column!r} is the target; a model must not see it")
+        known = set(self.arrival.parameters)
+        for where, template in self._templates():
+            unknown = set(re.findall(r"{(\w+)", template)) - known
+            if unknown:
+                raise ValueError(f"{where}: no arrival parameter {', '.join(sorted(unknown))!r} (there are: {', '.join(sorted(known))})")
+        return self
+
+    def _templates(self) -> list[tuple[str, str]]:
+        source: dict[str, Any] = self.source.model_dump()
+        templates = [("arrival.id", self.arrival.id)]
+        return templates + [(f"source.{key}", source[key]) for key in ("url", "local", "path", "where") if source.get(key)]

@@ -1,0 +1,101 @@
+"""Errors that a person can act on: each says what was wrong, where, and what to do."""
+
+import contextlib
+import json
+import os
+import sys
+from pathlib import Path
+from types import TracebackType
+
+
+class LakelineError(Exception):
+    """Base of every error that Lakeline raises on purpose.
+
+    The message is shown as it is, without a traceback.
+    """
+
+
+class UsageError(LakelineError):
+    """What was asked for can't be asked for: unknown data set, impossible month, unknown option."""
+
+
+class SpecError(LakelineError):
+    """A dataset spec is wrong."""
+
+
+class SourceError(LakelineError):
+    """The source of an arrival can't be had or can't be read."""
+
+
+class DataError(LakelineError):
+    """Rows are not what a step needs."""
+
+
+class ValidationFailed(DataError):
+    """Rows fail the checks of the dataset spec."""
+
+
+class LakeError(LakelineError):
+    """The lake can't do what was asked of it."""
+
+
+class LakeNotFound(LakeError):
+    """No such repository, branch, tag, commit or file in the lake."""
+
+
+class LakeConflict(LakeError):
+    """A merge or a commit would overwrite what somebody else wrote."""
+
+
+class LakeUnavailable(LakeError):
+    """The lake is locked, gone or out of reach."""
+
+
+class RegistryError(LakelineError):
+    """MLflow's tracking store or model registry can't do what was asked of it."""
+
+
+def describe(error: BaseException) -> str:
+    """Say an error in the words a person sees.
+
+    Parameters
+    ----------
+    error
+        Any exception. A LakelineError is its own message; a full disk and an interrupt get a
+        sentence of their own; all else is named by its type, for it is a bug of ours.
+
+    Returns
+    -------
+    str
+        One or a few lines, without a traceback.
+    """
+    if isinstance(error, LakelineError):
+        return str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted. Nothing was left half-done; run the same command again to go on."
+    if isinstance(error, OSError) and error.errno == 28:  # noqa: PLR2004 (ENOSPC)
+        where = f" ({error.filename})" if error.filename else ""
+        return f"the disk is full{where}. Nothing was merged or promoted. Free some space and run the same command again."
+    return f"{type(error).__name__}: {error}"
+
+
+def _explain_on_exit(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Replace the traceback of an uncaught LakelineError with its sentence, and leave it for the runner.
+
+    In a pod the sentence goes to the container's termination message; on a laptop to the file named by
+    LAKELINE_TERMINATION_LOG, from which the command line reads why a step failed.
+    """
+    known = isinstance(error, (LakelineError, KeyboardInterrupt)) or (isinstance(error, OSError) and error.errno == 28)  # noqa: PLR2004
+    if known:
+        print(f"lakeline: {describe(error)}", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+    path = Path(os.environ.get("LAKELINE_TERMINATION_LOG", "/dev/termination-log"))
+    with contextlib.suppress(OSError):
+        if path.parent.is_dir() and (path.exists() or "LAKELINE_TERMINATION_LOG" in os.environ):
+            path.write_text(json.dumps({"type": kind.__name__, "message": describe(error), "known": known}))
+
+
+def explain_uncaught() -> None:
+    """Have this process end with a sentence, not a traceback, when a LakelineError is not caught."""
+    sys.excepthook = _explain_on_exit

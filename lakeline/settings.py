@@ -1,0 +1,52 @@
+"""Settings of a process, read once at its edge from the environment."""
+
+import functools
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_PROJECT = Path(__file__).resolve().parent.parent
+
+
+def _default_home() -> Path:
+    """State of a checkout stays in the checkout; an installed package keeps it in the user's home."""
+    return _PROJECT / ".lakeline" if (_PROJECT / "pyproject.toml").is_file() else Path.home() / ".lakeline"
+
+
+class Settings(BaseSettings):
+    """What the environment says; each field is the variable LAKELINE_<FIELD>, unless an alias is given.
+
+    lakeFS is found by the lakeFS client's own settings (LAKECTL_SERVER_ENDPOINT_URL, ~/.lakectl.yaml, ...).
+    """
+
+    model_config = SettingsConfigDict(env_prefix="LAKELINE_", extra="ignore", populate_by_name=True)
+
+    home: Path = Field(default_factory=_default_home)
+    lake: Literal["git", "lakefs"] = "git"
+    data: Path | None = None
+    datasets: Path = _PROJECT / "datasets"
+    run_id: str | None = None
+    tracking_uri: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_URI")
+
+    @property
+    def mlflow_uri(self) -> str:
+        """MLflow's tracking store: MLFLOW_TRACKING_URI, or SQLite under `home`."""
+        return self.tracking_uri or f"sqlite:///{self.home.resolve() / 'mlflow.db'}"
+
+    @property
+    def lakes(self) -> Path:
+        """Folder of the bare git repositories, one a data set."""
+        return self.home / "lake"
+
+    @property
+    def runs(self) -> Path:
+        """Folder of what runs on this machine left: logs, artifacts, reports."""
+        return self.home / "runs"
+
+
+@functools.cache
+def get_settings() -> Settings:
+    """Settings of this process. Tests that change the environment call `get_settings.cache_clear()`."""
+    return Settings()

@@ -1,0 +1,1 @@
+"""Training: the steps from a commit of clean rows to a scored model."""
