@@ -99,3 +99,8 @@ def _explain_on_exit(kind: type[BaseException], error: BaseException, trace: Tra
 def explain_uncaught() -> None:
     """Have this process end with a sentence, not a traceback, when a LakelineError is not caught."""
     sys.excepthook = _explain_on_exit
+
+
+if os.environ.get("_KFP_RUNTIME") == "true":
+    # This process is a step of a pipeline: what ends it is read by a person.
+    explain_uncaught()

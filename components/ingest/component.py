@@ -1,0 +1,39 @@
+"""Component: bring arrivals from their source onto a branch of the lake."""
+
+from typing import List, NamedTuple
+
+from kfp import dsl
+
+from components.image import STEPS_IMAGE
+
+
+@dsl.component(base_image=STEPS_IMAGE, install_kfp_package=False)
+def ingest(dataset: str, arrivals: List[str]) -> NamedTuple("Ingested", status=str, branch=str, commit=str, arrivals=List[str]):  # noqa: UP006
+    """Bring arrivals from their source onto a branch of their own in the lake.
+
+    An arrival that the lake has already, with the same content, is left as it is.
+
+    Parameters
+    ----------
+    dataset
+        Name of the data set, which is its repository in the lake.
+    arrivals
+        Ids of the arrivals, such as ["2013-01", "2013-02"].
+
+    Returns
+    -------
+    status
+        "new", or "repeated" if the lake has every one of the arrivals already.
+    branch
+        Branch with the raw files; empty if repeated.
+    commit
+        Commit with the raw files; the head of main if repeated.
+    arrivals
+        The arrivals that are new.
+    """
+    from collections import namedtuple
+
+    from lakeline.data.ingest import ingest as bring
+
+    result = bring(dataset, arrivals)
+    return namedtuple("Ingested", "status branch commit arrivals")(result.status, result.branch, result.commit, list(result.arrivals))

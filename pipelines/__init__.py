@@ -1,0 +1,1 @@
+"""The steps wired up as pipelines, and the `lakeline` command that runs them."""

@@ -1,0 +1,83 @@
+"""The `lakeline` command."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+
+import typer
+
+from pipelines.commands import dataset, lake, models, project, report, run, watch
+
+app = typer.Typer(
+    name="lakeline",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="rich",
+    help="""Turn a commit of data into a deployed, monitored model.
+
+    The first time: [bold]lakeline demo[/bold] (six months of real flights, a first model, a seventh month, a corrupted one).
+
+    Then: [bold]lakeline run continuous --dataset flights --month 8[/bold], [bold]lakeline models[/bold], [bold]lakeline report[/bold].
+
+    Settings come from the environment: LAKELINE_HOME (where all is kept), LAKELINE_DATA (local copies of data sets),
+    LAKELINE_LAKE (git or lakefs), MLFLOW_TRACKING_URI. Exit codes: 0 done (also when a gate holds the model back), 1 failed, 2 wrong usage.
+    """,
+)
+app.command("run", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(run.run)
+app.command("watch")(watch.watch)
+app.command("demo")(watch.demo)
+app.command("models")(models.models)
+app.command("reproduce")(models.reproduce)
+app.command("report")(report.report)
+app.command("ui")(report.ui)
+app.command("doctor")(project.doctor)
+app.command("compile")(project.compile_all)
+app.add_typer(dataset.app, name="dataset")
+app.add_typer(lake.app, name="lake")
+
+
+@app.callback(invoke_without_command=True)
+def _options(version: bool = typer.Option(False, "--version", help="Print the version and end.")) -> None:
+    if version:
+        from lakeline import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+class _Interrupted(BaseException):
+    """Ctrl-C or a request to end; not a KeyboardInterrupt, which typer would answer with its own words."""
+
+
+def _interrupt(number: int, _: FrameType | None) -> None:
+    raise _Interrupted(number)
+
+
+def main() -> None:
+    """Run the command; what goes wrong ends it with a sentence and a code that scripts can trust."""
+    from lakeline.errors import LakelineError, UsageError, describe
+
+    signal.signal(signal.SIGINT, _interrupt)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        app(standalone_mode=True)
+    except UsageError as error:
+        print(f"lakeline: {describe(error)}", file=sys.stderr)
+        sys.exit(2)
+    except (LakelineError, OSError) as error:
+        if isinstance(error, OSError) and "LAKELINE_DEBUG" in os.environ:
+            raise
+        print(f"lakeline: {describe(error)}", file=sys.stderr)
+        sys.exit(1)
+    except _Interrupted as error:
+        print(f"\nlakeline: {describe(KeyboardInterrupt())}", file=sys.stderr)
+        sys.exit(128 + error.args[0])
+
+
+if __name__ == "__main__":
+    main()

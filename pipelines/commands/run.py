@@ -1,0 +1,99 @@
+"""`lakeline run`: run a pipeline on this machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from lakeline.data.spec import DatasetSpec
+
+PIPELINE = Annotated[
+    Literal["data", "training", "continuous"],
+    typer.Argument(help="data: bring arrivals into the lake. training: train from a commit. continuous: both.", show_default=False),
+]
+DATASET = Annotated[str, typer.Option("--dataset", "-d", help="Name of the data set (`lakeline dataset list`).")]
+JSON = Annotated[bool, typer.Option("--json", help="One JSON object on stdout; all else on stderr.")]
+
+
+def run(
+    context: typer.Context,
+    pipeline: PIPELINE,
+    dataset: DATASET = "flights",
+    arrival: Annotated[
+        str | None, typer.Option("--arrival", "-a", help="Arrivals: an id, several (2013-01,2013-02) or a range (2013-01..2013-06).")
+    ] = None,
+    ref: Annotated[str, typer.Option(help="training: branch, tag or commit of the lake to learn from.")] = "main",
+    learn_from: Annotated[str, typer.Option(help="Pattern of the arrivals to learn from, such as '2013-0*'.")] = "*",
+    trials: Annotated[int, typer.Option(min=0, help="Trials of the search; 0: as the spec says.", show_default=False)] = 0,
+    as_json: JSON = False,
+) -> None:
+    """Run a pipeline on this machine.
+
+    An arrival is named by its id, or by the data set's own parameters:
+
+      lakeline run data --dataset flights --month 7
+
+      lakeline run continuous --dataset nyc-taxi --color green --year 2022 --month 1
+
+      lakeline run training --dataset flights --ref main
+
+    The last table says what came out; --json gives the same with the keys pipeline, dataset, status, error, data_commit,
+    arrivals, rows_raw, rows_clean, trials, metrics, production_metrics, verdict, reasons, model, version, run_id, seconds,
+    report and log. What doesn't apply is null.
+    """
+    from pipelines.execute import execute, prepare
+    from pipelines.show import Console, show_result
+
+    console = Console(as_json)
+    arrivals: list[str] = []
+    if pipeline == "training":
+        if context.args or arrival:
+            _refuse(f"training learns from a commit of the lake (--ref), so {' '.join(context.args) or '--arrival'} means nothing to it.")
+        arguments: dict[str, Any] = {"dataset": dataset, "ref": ref, "arrivals": learn_from, "trials": trials}
+    else:
+        spec = prepare(dataset, console)
+        arrivals = arrivals_asked(spec, arrival, context.args)
+        arguments = {"dataset": dataset, "arrivals": arrivals}
+        if pipeline == "continuous":
+            arguments |= {"learn_from": learn_from, "trials": trials}
+    result = execute(pipeline, arguments, console)
+    show_result(result, console)
+    if result["status"] != "succeeded":
+        raise typer.Exit(1)
+
+
+def arrivals_asked(spec: DatasetSpec, text: str | None, extra: list[str]) -> list[str]:
+    """Arrivals that the command line asks for, by id or by the data set's own parameters; UsageError if neither is right."""
+    from lakeline.data.arrivals import arrival_id, expand
+
+    parameters = spec.arrival.parameters
+    options = " ".join(f"--{name} {_example(spec, name)}" for name in parameters)
+    if text and extra:
+        _refuse(f"{spec.name}: give --arrival or {options}, not both.")
+    if text:
+        return expand(spec, text)
+    values: dict[str, str] = {}
+    words = iter(extra)
+    for word in words:
+        name, equals, value = word.removeprefix("--").partition("=")
+        if not word.startswith("--") or name not in parameters:
+            _refuse(f"{spec.name} has no option {word!r}. An arrival is asked for with {options}.")
+        values[name] = value if equals else next(words, "")
+        if not values[name]:
+            _refuse(f"{spec.name}: --{name} needs a value, such as --{name} {_example(spec, name)}.")
+    if not values:
+        _refuse(f"{spec.name}: which arrival? Give {options}, or --arrival with ids.")
+    return [arrival_id(spec, values)]
+
+
+def _example(spec: DatasetSpec, name: str) -> str:
+    parameter = spec.arrival.parameters[name]
+    return str(parameter.choices[0]) if parameter.choices else str(parameter.minimum if parameter.minimum is not None else name.upper())
+
+
+def _refuse(message: str) -> None:
+    from lakeline.errors import UsageError
+
+    raise UsageError(message)

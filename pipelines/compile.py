@@ -1,0 +1,115 @@
+"""Compile every component and pipeline to YAML, and write each component's README from its docstring."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import tempfile
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.local import PIPELINES
+
+if TYPE_CHECKING:
+    from kfp.dsl.base_component import BaseComponent
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def generate(root: Path = ROOT) -> dict[Path, str]:
+    """Compile everything, in memory.
+
+    Parameters
+    ----------
+    root
+        The checkout.
+
+    Returns
+    -------
+    dict
+        Content by path: components/<step>/component.yaml and README.md, pipelines/compiled/<pipeline>.yaml.
+    """
+    files: dict[Path, str] = {}
+    rows: list[str] = []
+    for face in sorted((root / "components").glob("*/component.py")):
+        step = face.parent.name
+        component = getattr(importlib.import_module(f"components.{step}.component"), step)
+        files[face.with_name("component.yaml")] = _compiled(component)
+        files[face.with_name("README.md")] = _readme(step, component)
+        rows.append(f"| [{step}]({step}/README.md) | {_first_sentence(component)} |")
+    files[root / "components" / "README.md"] = "\n".join(
+        ["# Components", "", "One folder a component; `component.yaml` is what others load.", "", "| component | what it does |", "|---|---|"]
+        + [*rows, ""]
+    )
+    for name in PIPELINES:
+        pipeline = getattr(importlib.import_module(f"pipelines.{name}"), name)
+        files[root / "pipelines" / "compiled" / f"{name}.yaml"] = _compiled(pipeline)
+    return files
+
+
+def stale(files: dict[Path, str]) -> list[Path]:
+    """Paths whose content on disk is not what was generated."""
+    return [path for path, text in files.items() if not path.is_file() or path.read_text() != text]
+
+
+def _compiled(component: BaseComponent) -> str:
+    from kfp import compiler
+
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        path = Path(folder) / "compiled.yaml"
+        compiler.Compiler().compile(component, str(path))
+        return path.read_text()
+
+
+def _first_sentence(component: BaseComponent) -> str:
+    return (component.description or "").strip().split("\n")[0]
+
+
+def _readme(step: str, component: BaseComponent) -> str:
+    """Describe a component: its docstring, its inputs and outputs with their types, and how to load it."""
+    docs = _parameters(component.pipeline_func.__doc__ or "") if hasattr(component, "pipeline_func") else {}
+    docs = docs or _parameters(getattr(component, "python_func").__doc__ or "")  # noqa: B009 (kfp sets it at run time)
+    text = (component.description or "").strip()
+    inputs = [f"| `{name}` | {_type(spec)} | {docs.get(name, '')} |" for name, spec in (component.component_spec.inputs or {}).items()]
+    outputs = []
+    for name, spec in (component.component_spec.outputs or {}).items():
+        outputs.append(f"| `{name}` | {_type(spec)} | {docs.get(name) or docs.get('', '')} |")
+    lines = [f"# {step}", "", text, ""]
+    for title, rows in (("Inputs", inputs), ("Outputs", outputs)):
+        if rows:
+            lines += [f"## {title}", "", "| name | type | what it is |", "|---|---|---|", *rows, ""]
+    lines += [
+        "## Use",
+        "",
+        "```python",
+        "from kfp import components",
+        "",
+        f'{step} = components.load_component_from_file("components/{step}/component.yaml")',
+        "```",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _type(spec: Any) -> str:  # noqa: ANN401 (kfp's InputSpec or OutputSpec)
+    kind = str(spec.type).removeprefix("system.").split("@")[0]
+    optional = getattr(spec, "optional", False)
+    return f"{kind}, default `{spec.default!r}`" if optional else kind
+
+
+def _parameters(docstring: str) -> dict[str, str]:
+    """What a numpy docstring says of each parameter and returned value; an unnamed return is under ''."""
+    from docstring_parser import numpydoc
+
+    parsed = numpydoc.parse(docstring)
+    docs = {param.arg_name: _line(param.description) for param in parsed.params}
+    for returned in parsed.many_returns:
+        name = returned.return_name or ("" if returned.type_name in {"int", "str", "float"} else returned.type_name or "")
+        docs[name] = _line(returned.description)
+    return docs
+
+
+def _line(text: str | None) -> str:
+    return re.sub(r"\s+", " ", text or "").strip().replace("|", "\\|")

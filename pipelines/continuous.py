@@ -1,0 +1,42 @@
+"""The continuous pipeline: arrivals into the lake, then a model from the commit that has them."""
+
+from typing import List
+
+from kfp import dsl
+
+from components.ingest.component import ingest
+from components.record.component import record
+from components.resolve.component import resolve
+from pipelines.data import deliver
+from pipelines.training import learn
+
+
+@dsl.pipeline(name="continuous")
+def continuous(dataset: str, arrivals: List[str], learn_from: str = "*", trials: int = 0) -> None:  # noqa: UP006 (kfp reads typing's List)
+    """Bring arrivals into the lake and train from the commit that has them, in one run.
+
+    If the lake has the arrivals already, the head of main is trained from, unless a model was registered from it before.
+
+    Parameters
+    ----------
+    dataset
+        Name of the data set, which is its repository in the lake.
+    arrivals
+        Ids of the arrivals, such as ["2013-01", "2013-02"].
+    learn_from
+        Which arrivals to learn from, as a pattern such as "2013-0*"; "*" is all.
+    trials
+        Number of trials of the search; 0 takes what the spec says.
+    """
+    ending = record(dataset=dataset, pipeline="continuous", run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER).set_caching_options(False)
+    with dsl.ExitHandler(ending, name="continuous"):
+        ingested = ingest(dataset=dataset, arrivals=arrivals).set_caching_options(False)
+        with dsl.If(ingested.outputs["status"] == "new", name="new"):
+            published = deliver(dataset, ingested)
+        with dsl.Else(name="repeated"):
+            known = resolve(dataset=dataset, ref=ingested.outputs["commit"], arrivals=learn_from, trials=trials)
+            known.set_caching_options(False).set_display_name("find")
+        commit = dsl.OneOf(published.outputs["Output"], known.outputs["commit"])
+        resolved = resolve(dataset=dataset, ref=commit, arrivals=learn_from, trials=trials).set_caching_options(False)
+        with dsl.If(resolved.outputs["status"] == "untrained", name="untrained"):
+            learn(dataset, learn_from, resolved)

@@ -1,0 +1,48 @@
+"""The data pipeline: arrivals from their source to clean, checked rows on main."""
+
+from typing import Any, List
+
+from kfp import dsl
+
+from components.ingest.component import ingest
+from components.publish.component import publish
+from components.record.component import record
+from components.transform.component import transform
+from components.validate.component import validate
+
+
+def deliver(dataset: Any, ingested: Any) -> dsl.PipelineTask:  # noqa: ANN401 (pipeline channels, typed by kfp at compile time)
+    """Check, transform, check again and publish what was ingested; the wiring shared with `continuous`."""
+    place = {"dataset": dataset, "branch": ingested.outputs["branch"], "arrivals": ingested.outputs["arrivals"]}
+    raw = validate(commit=ingested.outputs["commit"], layer="raw", **place).set_display_name("validate raw")
+    transformed = transform(commit=ingested.outputs["commit"], **place).after(raw).set_caching_options(False)
+    clean = validate(commit=transformed.outputs["commit"], layer="clean", **place).set_display_name("validate clean")
+    published = publish(
+        commit=transformed.outputs["commit"],
+        raw_report=raw.outputs["report"],
+        clean_report=clean.outputs["report"],
+        run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+        **place,
+    )
+    return published.set_caching_options(False)
+
+
+@dsl.pipeline(name="data")
+def data(dataset: str, arrivals: List[str]) -> None:  # noqa: UP006 (kfp reads typing's List)
+    """Bring arrivals into the lake: ingest, validate, transform, validate, publish.
+
+    The arrivals are written to a branch of their own, checked there as raw and as clean rows, and merged into main
+    all together or not at all. Arrivals that the lake has already are left out; if it has all, nothing is done.
+
+    Parameters
+    ----------
+    dataset
+        Name of the data set, which is its repository in the lake.
+    arrivals
+        Ids of the arrivals, such as ["2013-01", "2013-02"].
+    """
+    ending = record(dataset=dataset, pipeline="data", run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER).set_caching_options(False)
+    with dsl.ExitHandler(ending, name="data"):
+        ingested = ingest(dataset=dataset, arrivals=arrivals).set_caching_options(False)
+        with dsl.If(ingested.outputs["status"] == "new", name="new"):
+            deliver(dataset, ingested)

@@ -1,0 +1,133 @@
+"""Run a pipeline on this machine and say what came out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.local import LocalRun, run_locally
+from pipelines.show import Console, Steps
+
+if TYPE_CHECKING:
+    from lakeline.data.spec import DatasetSpec
+
+
+def prepare(dataset: str, console: Console) -> DatasetSpec:
+    """Spec of a data set as the lake has it; the first time, the local spec is pushed there."""
+    from lakeline.data.specfile import local_spec, pinned_spec, push
+    from lakeline.errors import LakeNotFound, UsageError
+    from lakeline.lake import open_lake
+
+    try:
+        lake = open_lake(dataset)
+    except LakeNotFound:
+        commit, _ = push(dataset)
+        console.say(f"Pushed the spec of {dataset} to a new repository of the lake (commit {commit[:10]}).")
+        lake = open_lake(dataset)
+    pinned = pinned_spec(lake, lake.resolve("main"))
+    try:
+        local = local_spec(dataset)
+    except UsageError:  # written elsewhere: the lake has all that a run needs
+        return pinned.spec
+    if local.digest != pinned.digest:
+        console.say(f"The local spec of {dataset} differs from the lake's, which counts. To take the local one: lakeline dataset push {dataset}")
+    return pinned.spec
+
+
+def execute(pipeline: str, arguments: Mapping[str, Any], console: Console) -> dict[str, Any]:
+    """Run a pipeline with its progress shown.
+
+    Parameters
+    ----------
+    pipeline
+        "data", "training" or "continuous".
+    arguments
+        Its parameters.
+    console
+        Where progress is shown.
+
+    Returns
+    -------
+    dict
+        What `lakeline run --json` prints.
+    """
+    what = ", ".join(arguments.get("arrivals") or []) if pipeline != "training" else f"from {arguments['ref']}"
+    console.say(f"[bold]{pipeline}[/bold] {arguments['dataset']} {what}")
+    with Steps(console) as steps:
+        run = run_locally(pipeline, arguments, steps)
+    return _result(run, arguments)
+
+
+def _result(run: LocalRun, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    outputs = run.outputs
+    record = _record(run)
+    data, decision, evaluation = record.get("data", {}), record.get("decision", {}), record.get("evaluation", {})
+    model = record.get("model", {})
+    resolved, ingested = outputs.get("resolve", {}), outputs.get("ingest", {})
+    arrivals = data.get("arrivals", [])
+    record["run"] = record.get("run", {}) | {
+        "id": run.id,
+        "pipeline": run.pipeline,
+        "dataset": arguments["dataset"],
+        "status": run.status,
+        "error": run.error,
+        "seconds": run.seconds,
+    }
+    _report(run, record)
+    return {
+        "pipeline": run.pipeline,
+        "dataset": arguments["dataset"],
+        "status": run.status,
+        "error": run.error,
+        "message": _message(run, outputs),
+        "data_commit": data.get("commit") or resolved.get("commit") or ingested.get("commit"),
+        "arrivals": [arrival["id"] for arrival in arrivals],
+        "rows_raw": sum(arrival["rows_raw"] for arrival in arrivals) if arrivals else None,
+        "rows_clean": sum(arrival["rows_clean"] for arrival in arrivals) if arrivals else None,
+        "trials": [trial | {"best": trial["number"] == record.get("best")} for trial in record["trials"]] if "trials" in record else None,
+        "metrics": evaluation.get("candidate"),
+        "production_metrics": evaluation.get("production"),
+        "verdict": decision.get("verdict"),
+        "reasons": decision.get("reasons"),
+        "model": model.get("name"),
+        "version": model.get("version"),
+        "run_id": run.id,
+        "seconds": round(run.seconds, 2),
+        "report": str(run.report) if run.report.is_file() else None,
+        "log": str(run.log),
+    }
+
+
+def _record(run: LocalRun) -> dict[str, Any]:
+    """Record of the run, as its last step wrote it; data and training each write one, the later has it all."""
+    for step in ("promote", "publish"):
+        path = run.outputs.get(step, {}).get("record")
+        if path and Path(path).is_file():
+            return json.loads(Path(path).read_text())
+    return {}
+
+
+def _report(run: LocalRun, record: dict[str, Any]) -> None:
+    """Keep the report that the last step wrote; a run that failed or had nothing to do gets one here."""
+    wrote = run.outputs.get("promote", {}).get("report") or run.outputs.get("publish", {}).get("report")
+    if run.status == "succeeded" and wrote and Path(wrote).is_file():
+        shutil.copyfile(wrote, run.report)
+    elif run.status == "failed":
+        from lakeline.report import build
+
+        run.report.write_text(build(record))
+    (run.folder / "record.json").write_text(json.dumps(record))
+
+
+def _message(run: LocalRun, outputs: Mapping[str, Mapping[str, Any]]) -> str | None:
+    if run.status != "succeeded":
+        return None
+    said: list[str] = []
+    if outputs.get("ingest", {}).get("status") == "repeated":
+        said.append("The lake has these arrivals already; nothing was ingested.")
+    if run.pipeline == "continuous" and outputs.get("resolve", {}).get("status") == "trained":
+        said.append("A model was registered from this commit already; nothing was trained.")
+    return " ".join(said) or None

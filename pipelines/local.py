@@ -1,0 +1,188 @@
+"""Run a pipeline on this machine: in a process of its own, with its log in a file and its progress told."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from lakeline.errors import LakelineError
+from lakeline.settings import get_settings
+
+PIPELINES = ("data", "training", "continuous")
+
+_TASK = re.compile(r"(Executing task|Task) \x1b\[96m'([^']+)'\x1b\[0m(?: finished with status \x1b\[9[12]m(SUCCESS|FAILURE))?")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A task began or ended."""
+
+    task: str
+    state: Literal["began", "done", "failed"]
+
+
+@dataclass
+class LocalRun:
+    """What a run on this machine left."""
+
+    id: str
+    pipeline: str
+    folder: Path
+    status: Literal["succeeded", "failed"] = "failed"
+    seconds: float = 0.0
+    error: str | None = None
+    error_type: str | None = None
+    outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Output parameters of each task, and paths of its artifacts, by task."""
+
+    @property
+    def log(self) -> Path:
+        """All that the runner and the steps said."""
+        return self.folder / "run.log"
+
+    @property
+    def report(self) -> Path:
+        """The HTML report."""
+        return self.folder / "report.html"
+
+
+def new_run_id(pipeline: str) -> str:
+    """Make an id that sorts by time and is unique on this machine."""
+    return f"{pipeline}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+
+
+def run_locally(pipeline: str, arguments: Mapping[str, Any], on_progress: Callable[[Progress], None]) -> LocalRun:
+    """Run a pipeline with kfp's local runner, each step in a subprocess.
+
+    The runner has a process group of its own, so that an interrupt ends it and its steps, and nothing else.
+
+    Parameters
+    ----------
+    pipeline
+        One of PIPELINES.
+    arguments
+        Its parameters.
+    on_progress
+        Called as tasks begin and end.
+
+    Returns
+    -------
+    LocalRun
+        Also when a step failed: then `error` says why.
+    """
+    run = LocalRun(new_run_id(pipeline), pipeline, Path())
+    run.folder = get_settings().runs.resolve() / run.id
+    run.folder.mkdir(parents=True)
+    (run.folder / "arguments.json").write_text(json.dumps(dict(arguments)))
+    reason = run.folder / "error.json"
+    scratch = run.folder / "tmp"  # kfp leaves a folder there for each step
+    scratch.mkdir()
+    environment = os.environ | {
+        "LAKELINE_RUN_ID": run.id,
+        "LAKELINE_TERMINATION_LOG": str(reason),
+        "TMPDIR": str(scratch),
+        "PYTHONUNBUFFERED": "1",
+    }
+    began = time.monotonic()
+    with run.log.open("wb") as log:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "pipelines.local", pipeline, str(run.folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+        )
+        try:
+            for progress in _follow(run.log, child):
+                on_progress(progress)
+        finally:
+            _end(child)
+            shutil.rmtree(scratch, ignore_errors=True)
+    run.seconds = time.monotonic() - began
+    run.status = "succeeded" if child.returncode == 0 else "failed"
+    run.outputs = _outputs(run.folder / "steps")
+    if run.status == "failed":
+        told = json.loads(reason.read_text()) if reason.is_file() else {}
+        run.error = told.get("message") or f"the run ended with code {child.returncode}. See {run.log}"
+        run.error_type = told.get("type")
+    return run
+
+
+def _follow(log: Path, child: subprocess.Popen[bytes]) -> Iterator[Progress]:
+    with log.open(encoding="utf-8", errors="replace") as lines:
+        rest = ""
+        while True:
+            ended = child.poll() is not None
+            text = rest + lines.read()
+            *whole, rest = text.split("\n")
+            for line in whole:
+                if match := _TASK.search(line):
+                    verb, task, outcome = match.groups()
+                    if verb == "Executing task":
+                        yield Progress(task, "began")
+                    elif outcome:
+                        yield Progress(task, "done" if outcome == "SUCCESS" else "failed")
+            if ended:
+                return
+            time.sleep(0.05)
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """End the runner and its steps, if they are still there, giving them a moment to finish what they are at."""
+    for sign, patience in ((signal.SIGINT, 5), (signal.SIGKILL, 5)):
+        if child.poll() is not None and sign is signal.SIGINT:
+            return
+        try:
+            os.killpg(child.pid, sign)
+        except ProcessLookupError:
+            return
+        try:
+            child.wait(patience)
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def _outputs(steps: Path) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted(steps.rglob("executor_output.json"), key=lambda path: path.stat().st_mtime):
+        output = json.loads(path.read_text())
+        values = dict(output.get("parameterValues", {}))
+        for name, artifacts in output.get("artifacts", {}).items():
+            for artifact in artifacts.get("artifacts", []):
+                values[name] = artifact.get("uri", "")
+        found[path.parent.name] = values
+    return found
+
+
+def _main(pipeline: str, folder: Path) -> None:
+    import importlib
+    import warnings
+
+    warnings.simplefilter("ignore")
+    from kfp import local
+
+    arguments = json.loads((folder / "arguments.json").read_text())
+    function = getattr(importlib.import_module(f"pipelines.{pipeline}"), pipeline)
+    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(folder / "steps"), raise_on_error=True)
+    try:
+        function(**arguments)
+    except RuntimeError as error:  # kfp's word for a failed step; its log, and error.json, say which and why
+        raise SystemExit(str(error)) from None
+    except LakelineError as error:
+        raise SystemExit(str(error)) from None
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1], Path(sys.argv[2]))

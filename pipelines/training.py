@@ -1,0 +1,64 @@
+"""The training pipeline: a commit of clean rows to a registered and, if the gates hold, promoted model."""
+
+from typing import Any
+
+from kfp import dsl
+
+from components.evaluate.component import evaluate
+from components.fit.component import fit
+from components.promote.component import promote
+from components.record.component import record
+from components.register.component import register
+from components.resolve.component import resolve
+from components.search.component import search
+from components.split.component import split
+
+
+def learn(dataset: Any, arrivals: Any, resolved: Any) -> dsl.PipelineTask:  # noqa: ANN401 (pipeline channels, typed by kfp at compile time)
+    """Train, score, register and promote from a pinned commit; the wiring shared with `continuous`."""
+    pinned = {"dataset": dataset, "commit": resolved.outputs["commit"]}
+    rows = split(arrivals=arrivals, **pinned)
+    with dsl.ParallelFor(resolved.outputs["trials"], name="trials") as trial:
+        tried = search(trial=trial, train=rows.outputs["train"], **pinned)
+    fitted = fit(train=rows.outputs["train"], results=dsl.Collected(tried.output), **pinned)
+    evaluated = evaluate(model=fitted.outputs["model"], holdout=rows.outputs["holdout"], **pinned)
+    # What the model in production is, changes: this one reads it, so it is never taken from the cache.
+    evaluated.set_caching_options(False)
+    registered = register(
+        train=rows.outputs["train"],
+        model=fitted.outputs["model"],
+        evaluation=evaluated.outputs["evaluation"],
+        results=dsl.Collected(tried.output),
+        run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+        started=resolved.outputs["started"],
+        **pinned,
+    ).set_caching_options(False)
+    return promote(
+        version=registered.output,
+        evaluation=evaluated.outputs["evaluation"],
+        results=dsl.Collected(tried.output),
+        best=fitted.outputs["Output"],
+        run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+        **pinned,
+    ).set_caching_options(False)
+
+
+@dsl.pipeline(name="training")
+def training(dataset: str, ref: str = "main", arrivals: str = "*", trials: int = 0) -> None:
+    """Train from a commit of the lake: split, search, fit, evaluate, register, promote.
+
+    Parameters
+    ----------
+    dataset
+        Name of the data set, which is its repository in the lake.
+    ref
+        Branch, tag or commit to learn from; it is pinned to a commit once, at the start.
+    arrivals
+        Which arrivals to learn from, as a pattern such as "2013-0*"; "*" is all.
+    trials
+        Number of trials of the search; 0 takes what the spec says.
+    """
+    ending = record(dataset=dataset, pipeline="training", run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER).set_caching_options(False)
+    with dsl.ExitHandler(ending, name="training"):
+        resolved = resolve(dataset=dataset, ref=ref, arrivals=arrivals, trials=trials).set_caching_options(False)
+        learn(dataset, arrivals, resolved)
