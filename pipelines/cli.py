@@ -20,9 +20,9 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="""Turn a commit of data into a deployed, monitored model.
 
-    The first time: [bold]lakeline demo[/bold] (six months of real flights, a first model, a seventh month, a corrupted one).
+    The first time: [bold]lakeline demo[/bold] (real data arrives, a first model, more data, a better model, a corrupted arrival).
 
-    Then: [bold]lakeline run continuous --dataset flights --month 8[/bold], [bold]lakeline models[/bold], [bold]lakeline report[/bold].
+    Then: [bold]lakeline run continuous --month 8[/bold], [bold]lakeline models[/bold], [bold]lakeline report[/bold].
 
     Settings come from the environment: LAKELINE_HOME (where all is kept), LAKELINE_DATA (local copies of data sets),
     LAKELINE_LAKE (git or lakefs), MLFLOW_TRACKING_URI. Exit codes: 0 done (also when a gate holds the model back), 1 failed, 2 wrong usage.

@@ -69,13 +69,14 @@ def _first_sentence(component: BaseComponent) -> str:
 
 def _readme(step: str, component: BaseComponent) -> str:
     """Describe a component: its docstring, its inputs and outputs with their types, and how to load it."""
-    docs = _parameters(component.pipeline_func.__doc__ or "") if hasattr(component, "pipeline_func") else {}
-    docs = docs or _parameters(getattr(component, "python_func").__doc__ or "")  # noqa: B009 (kfp sets it at run time)
+    docs, returns = _described(component.python_func.__doc__ or "")  # pyright: ignore[reportAttributeAccessIssue]
     text = (component.description or "").strip()
-    inputs = [f"| `{name}` | {_type(spec)} | {docs.get(name, '')} |" for name, spec in (component.component_spec.inputs or {}).items()]
-    outputs = []
-    for name, spec in (component.component_spec.outputs or {}).items():
-        outputs.append(f"| `{name}` | {_type(spec)} | {docs.get(name) or docs.get('', '')} |")
+    spec = component.component_spec
+    inputs = [f"| `{name}` | {_type(it)} | {docs.get(name, '')} |" for name, it in (spec.inputs or {}).items()]
+    outputs = [
+        f"| `{name}` | {_type(it)} | {returns.get(name) or (returns.get('', '') if name == 'Output' else docs.get(name, ''))} |"
+        for name, it in (spec.outputs or {}).items()
+    ]
     lines = [f"# {step}", "", text, ""]
     for title, rows in (("Inputs", inputs), ("Outputs", outputs)):
         if rows:
@@ -93,22 +94,25 @@ def _readme(step: str, component: BaseComponent) -> str:
     return "\n".join(lines)
 
 
+_TYPES = {"typing.List[str]": "list of text", "typing.List[int]": "list of integers", "String": "text", "Integer": "integer", "Float": "number"}
+
+
 def _type(spec: Any) -> str:  # noqa: ANN401 (kfp's InputSpec or OutputSpec)
     kind = str(spec.type).removeprefix("system.").split("@")[0]
-    optional = getattr(spec, "optional", False)
-    return f"{kind}, default `{spec.default!r}`" if optional else kind
+    kind = _TYPES.get(kind, kind)
+    return f"{kind}, default `{spec.default!r}`" if getattr(spec, "optional", False) else kind
 
 
-def _parameters(docstring: str) -> dict[str, str]:
-    """What a numpy docstring says of each parameter and returned value; an unnamed return is under ''."""
+def _described(docstring: str) -> tuple[dict[str, str], dict[str, str]]:
+    """What a numpy docstring says of each parameter, and of each returned value; an unnamed one is under ''."""
     from docstring_parser import numpydoc
 
     parsed = numpydoc.parse(docstring)
-    docs = {param.arg_name: _line(param.description) for param in parsed.params}
+    returns: dict[str, str] = {}
     for returned in parsed.many_returns:
-        name = returned.return_name or ("" if returned.type_name in {"int", "str", "float"} else returned.type_name or "")
-        docs[name] = _line(returned.description)
-    return docs
+        name = returned.return_name or returned.type_name or ""
+        returns["" if name in {"int", "str", "float"} else name] = _line(returned.description)
+    return {param.arg_name: _line(param.description) for param in parsed.params}, returns
 
 
 def _line(text: str | None) -> str:

@@ -30,3 +30,28 @@ def compile_all(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(files[path])
     typer.echo(f"Wrote {len(old)} of {len(files)} files; the others were current.")
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout; all else on stderr.")] = False,
+) -> None:
+    """Check what Lakeline needs here, and say what to do where it isn't there. Exit code 1 if something fails."""
+    import json
+
+    from rich.table import Table
+
+    from pipelines.diagnose import diagnose
+    from pipelines.show import Console
+
+    findings = diagnose()
+    good = all(finding.state != "fails" for finding in findings)
+    if as_json:
+        typer.echo(json.dumps({"ok": good, "findings": [finding.__dict__ for finding in findings]}))
+    else:
+        table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+        colours = {"good": "green", "note": "yellow", "fails": "red"}
+        for finding in findings:
+            table.add_row(f"[{colours[finding.state]}]{finding.state}[/]", finding.what, finding.said)
+        Console().rich.print(table)
+    if not good:
+        raise typer.Exit(1)

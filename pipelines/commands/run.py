@@ -13,14 +13,31 @@ PIPELINE = Annotated[
     Literal["data", "training", "continuous"],
     typer.Argument(help="data: bring arrivals into the lake. training: train from a commit. continuous: both.", show_default=False),
 ]
-DATASET = Annotated[str, typer.Option("--dataset", "-d", help="Name of the data set (`lakeline dataset list`).")]
+
+
+def _default_dataset() -> str:
+    from lakeline.settings import get_settings
+
+    path = get_settings().datasets / "DEFAULT"
+    if not path.is_file():
+        _refuse("which data set? Give --dataset; `lakeline dataset list` shows what there is.")
+    return path.read_text().strip()
+
+
+DATASET = Annotated[
+    str,
+    typer.Option(
+        "--dataset", "-d", envvar="LAKELINE_DATASET", default_factory=_default_dataset, show_default="the one that datasets/DEFAULT names",
+        help="Name of the data set (`lakeline dataset list`).",
+    ),
+]
 JSON = Annotated[bool, typer.Option("--json", help="One JSON object on stdout; all else on stderr.")]
 
 
 def run(
     context: typer.Context,
     pipeline: PIPELINE,
-    dataset: DATASET = "flights",
+    dataset: DATASET,
     arrival: Annotated[
         str | None, typer.Option("--arrival", "-a", help="Arrivals: an id, several (2013-01,2013-02) or a range (2013-01..2013-06).")
     ] = None,
@@ -33,11 +50,11 @@ def run(
 
     An arrival is named by its id, or by the data set's own parameters:
 
-      lakeline run data --dataset flights --month 7
+      lakeline run data --month 7
 
-      lakeline run continuous --dataset nyc-taxi --color green --year 2022 --month 1
+      lakeline run continuous --dataset NAME --year 2022 --month 1
 
-      lakeline run training --dataset flights --ref main
+      lakeline run training --dataset NAME --ref main
 
     The last table says what came out; --json gives the same with the keys pipeline, dataset, status, error, data_commit,
     arrivals, rows_raw, rows_clean, trials, metrics, production_metrics, verdict, reasons, model, version, run_id, seconds,

@@ -1,0 +1,85 @@
+"""`lakeline watch` and `lakeline demo`: runs that start by themselves."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipelines.commands.run import DATASET, JSON
+
+if TYPE_CHECKING:
+    from pipelines.show import Console
+
+
+def watch(
+    dataset: DATASET,
+    arrivals: Annotated[
+        str | None, typer.Option("--arrivals", "-a", help="Arrivals to look for at the source as well, such as 2013-07..2013-12.")
+    ] = None,
+    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 30.0,
+    once: Annotated[bool, typer.Option("--once", help="Look once, run what there is to run, and end.")] = False,
+    as_json: JSON = False,
+) -> None:
+    """Train when new data arrives in the lake: one run for each commit, also for those that came while no watch ran.
+
+    With --arrivals, the source is looked at as well, and what has arrived there is brought into the lake.
+    With --json there is one object a run, a line each. Exit code 1 with --once if a run failed.
+    """
+    from pipelines.show import Console
+    from pipelines.watching import watching
+
+    console = Console(as_json)
+    with watching(dataset) as seen:
+        console.say(f"Watching {dataset}" + ("." if once else f", every {interval:g} s. Ctrl-C ends it."))
+        while True:
+            results = look(dataset, seen, arrivals, console)
+            if once:
+                if not results:
+                    console.say("Nothing new.")
+                raise typer.Exit(1 if any(result["status"] != "succeeded" for result in results) else 0)
+            time.sleep(interval)
+
+
+def look(dataset: str, seen: Any, arrivals: str | None, console: Console) -> list[dict[str, Any]]:  # noqa: ANN401 (Seen, imported late)
+    """Look once, and run what there is to run; results as of `execute`."""
+    from pipelines.execute import execute, prepare
+    from pipelines.show import show_result
+    from pipelines.watching import arrived, untrained
+
+    results: list[dict[str, Any]] = []
+
+    def run(pipeline: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        result = execute(pipeline, arguments, console)
+        show_result(result, console)
+        results.append(result)
+        return result
+
+    if arrivals is not None:
+        spec = prepare(dataset, console)
+        for arrival in arrived(dataset, spec, arrivals, seen):
+            outcome = run("data", {"dataset": dataset, "arrivals": [arrival]})
+            seen.arrivals[arrival] = outcome["run_id"]
+            seen.save()
+    for commit in untrained(dataset, seen):
+        outcome = run("training", {"dataset": dataset, "ref": commit, "arrivals": "*", "trials": 0})
+        seen.runs[commit] = outcome["run_id"]
+        seen.head = commit
+        seen.save()
+    return results
+
+
+def demo(
+    dataset: DATASET,
+    as_json: JSON = False,
+) -> None:
+    """Show the whole loop on real data: arrivals, a first model, a new arrival that retrains it, a corrupted one that is refused.
+
+    What is played is in the data set's demo.yaml. Playing it again does no work twice.
+    """
+    from pipelines.demo import play
+    from pipelines.show import Console
+
+    if not play(dataset, Console(as_json)):
+        raise typer.Exit(1)

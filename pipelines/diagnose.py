@@ -1,0 +1,117 @@
+"""Look at what Lakeline stands on, piece by piece, and say what is wrong with it."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Literal
+
+from lakeline.errors import LakelineError, describe
+from lakeline.settings import get_settings
+
+_GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: good, worth a note, or failing."""
+
+    what: str
+    state: Literal["good", "note", "fails"]
+    said: str
+
+
+def diagnose() -> list[Finding]:
+    """Look at Python, packages, disk, lake, registry, data sets and local data; what fails stops none of the others."""
+    findings: list[Finding] = []
+    for what, look in (
+        ("Python", _python),
+        ("packages", _packages),
+        ("home", _home),
+        ("lake", _lake),
+        ("MLflow", _mlflow),
+        ("data sets", _datasets),
+        ("local data", _data),
+    ):
+        findings += _found(what, look)
+    return findings
+
+
+def _found(what: str, look: Callable[[], Iterator[tuple[Literal["good", "note", "fails"], str]]]) -> list[Finding]:
+    try:
+        return [Finding(what, state, said) for state, said in look()]
+    except (LakelineError, OSError) as error:
+        return [Finding(what, "fails", describe(error))]
+
+
+_Said = Iterator[tuple[Literal["good", "note", "fails"], str]]
+
+
+def _python() -> _Said:
+    version = ".".join(map(str, sys.version_info[:3]))
+    yield ("good", version) if sys.version_info >= (3, 11) else ("fails", f"{version} is too old: 3.11 or newer is needed")
+
+
+def _packages() -> _Said:
+    from packaging.requirements import Requirement
+
+    wrong: list[str] = []
+    for text in metadata.requires("lakeline") or []:
+        requirement = Requirement(text)
+        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            version = metadata.version(requirement.name)
+        except metadata.PackageNotFoundError:
+            wrong.append(f"{requirement.name} is missing")
+            continue
+        if version not in requirement.specifier:
+            wrong.append(f"{requirement.name} {version} isn't {requirement.specifier}")
+    yield ("fails", "; ".join(wrong) + ". Run `make setup`.") if wrong else ("good", f"kfp {metadata.version('kfp')}, mlflow {metadata.version('mlflow')}")
+
+
+def _home() -> _Said:
+    home = get_settings().home
+    home.mkdir(parents=True, exist_ok=True)
+    probe = home / ".probe"
+    probe.write_text("")
+    probe.unlink()
+    free = shutil.disk_usage(home).free / _GIB
+    yield ("good" if free >= 1 else "fails", f"{home.resolve()} ({free:.1f} GiB free{'' if free >= 1 else '; make room'})")
+
+
+def _lake() -> _Said:
+    from lakeline.lake import list_lakes, open_lake
+
+    names = list_lakes()
+    for name in names:
+        open_lake(name).resolve("main")
+    yield "good", f"{get_settings().lake}: {', '.join(names) or 'empty so far'}"
+
+
+def _mlflow() -> _Said:
+    from lakeline.registry import store_version
+
+    yield "good", store_version()
+
+
+def _datasets() -> _Said:
+    from lakeline.data.specfile import local_spec
+
+    folders = sorted(path.parent.name for path in get_settings().datasets.glob("*/dataset.yaml"))
+    for name in folders:
+        local_spec(name)
+    yield "good", ", ".join(folders) or "none"
+
+
+def _data() -> _Said:
+    folder = get_settings().data
+    if folder is None:
+        yield "note", "LAKELINE_DATA is not set: what isn't packaged is downloaded"
+    elif not folder.is_dir():
+        yield "fails", f"LAKELINE_DATA is {folder}, which is no folder"
+    else:
+        yield "good", str(folder)

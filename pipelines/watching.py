@@ -1,0 +1,124 @@
+"""Notice what is new in the lake, and run the training pipeline for it, once for each commit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from lakeline.errors import LakeUnavailable
+from lakeline.lake import CommitId, open_lake
+from lakeline.settings import get_settings
+from lakeline.training.plan import MODEL_TAG
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lakeline.data.spec import DatasetSpec
+    from lakeline.lake import Commit, Lake
+
+
+@dataclass
+class Seen:
+    """What a watch has dealt with already; kept in a file, so that a restart neither forgets nor repeats."""
+
+    path: Path
+    head: str | None = None
+    """Newest commit of main that was looked at."""
+    runs: dict[str, str] = field(default_factory=dict)
+    """Run that a commit started, by commit."""
+    arrivals: dict[str, str] = field(default_factory=dict)
+    """Run that an arrival at the source started, by arrival."""
+
+    def save(self) -> None:
+        """Write it whole or not at all."""
+        fresh = self.path.with_suffix(".new")
+        fresh.write_text(json.dumps({"head": self.head, "runs": self.runs, "arrivals": self.arrivals}, indent=1))
+        fresh.replace(self.path)
+
+
+@contextmanager
+def watching(dataset: str) -> Iterator[Seen]:
+    """Hold the watch of a data set: one process at a time, so that one commit starts one run.
+
+    Raises
+    ------
+    LakeUnavailable
+        If another process on this machine holds it.
+    """
+    from filelock import FileLock, Timeout
+
+    folder = get_settings().home / "watch"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{dataset}.json"
+    lock = FileLock(path.with_suffix(".lock"), timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise LakeUnavailable(f"{dataset}: another `lakeline watch` of it runs on this machine. End that one first.") from None
+    try:
+        yield Seen(path, **json.loads(path.read_text())) if path.is_file() else Seen(path)
+    finally:
+        lock.release()
+
+
+def untrained(dataset: str, seen: Seen) -> list[CommitId]:
+    """Commits of main with new data that no run has learned from, oldest first.
+
+    A commit counts as dealt with if a model version says that it learned from it (tag model/<version>), or if a run of
+    this watch ended on it, in whatever way. The first watch of a lake looks at the newest delivery only: it is no
+    archaeologist.
+
+    Parameters
+    ----------
+    dataset
+        Name of the data set.
+    seen
+        What was dealt with before.
+    """
+    lake = open_lake(dataset)
+    trained = {commit for name, commit in lake.tags().items() if name.startswith(MODEL_TAG)}
+    fresh: list[CommitId] = []
+    for commit in _deliveries(lake):
+        if commit.id in trained or commit.id == seen.head:
+            break
+        if commit.id not in seen.runs:
+            fresh.append(commit.id)
+        if seen.head is None:
+            break
+    return fresh[::-1]
+
+
+def arrived(dataset: str, spec: DatasetSpec, arrivals: str, seen: Seen) -> list[str]:
+    """Arrivals that the source has, the lake hasn't, and no run of this watch has tried.
+
+    Parameters
+    ----------
+    dataset
+        Name of the data set.
+    spec
+        Its spec.
+    arrivals
+        Which to look for: ids, or a range of them.
+    seen
+        What was tried before.
+    """
+    from lakeline.data.arrivals import expand
+    from lakeline.data.source import available
+
+    lake = open_lake(dataset)
+    known = {entry.path for entry in lake.ls("main", "clean/")}
+    wanted = [arrival for arrival in expand(spec, arrivals) if f"clean/{arrival}.parquet" not in known and arrival not in seen.arrivals]
+    return [arrival for arrival in wanted if available(spec, arrival)]
+
+
+def _deliveries(lake: Lake) -> Iterator[Commit]:
+    """Commits by which main got new clean rows, newest first: main's own line, not the branches merged into it."""
+    commits = {commit.id: commit for commit in lake.log("main")}
+    at = commits.get(lake.resolve("main"))
+    while at is not None:
+        if at.metadata.get("rows_clean"):
+            yield at
+        at = commits.get(at.parents[0]) if at.parents else None
