@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import string
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 Scalar = bool | int | float | str
 ParameterValue = int | str
@@ -35,7 +37,9 @@ class Arrival(_Part):
 class _Source(_Part):
     format: Literal["parquet", "csv"]
     null: str | None = Field(default=None, description="Text that means null in a CSV, besides the empty field.")
+    local: str | None = Field(default=None, description="Path template of a local copy in the folder LAKELINE_DATA, which is tried first.")
     member: str | None = Field(default=None, description="File to read within the source, if that is a zip archive.")
+    sha256: dict[str, str] = Field(default_factory=dict, description="Digest of the source file, by arrival id, where it is known.")
     where: str | None = Field(
         default=None, description="SQL condition that picks one arrival's rows of a source with several; arrival parameters in braces."
     )
@@ -45,23 +49,24 @@ class UrlSource(_Source):
     """A file behind a URL, or a local copy of it."""
 
     kind: Literal["url"]
-    url: str = Field(description="URL template, with arrival parameters in braces.")
-    local: str | None = Field(default=None, description="Path template of a local copy in the folder LAKELINE_DATA.")
-    sha256: dict[str, str] = Field(default_factory=dict, description="Digest of the file, by arrival id, where it is known.")
+    url: str = Field(pattern=r"^https?://", description="URL template, with arrival parameters in braces.")
 
 
 class PackageSource(_Source):
-    """A file of an installed Python package."""
+    """A file of an installed Python package, which is read without importing the package."""
 
     kind: Literal["package"]
-    package: str
+    package: str = Field(description="Name that the package would be imported by.")
     path: str = Field(description="Path of the file within the package.")
+
+
+ColumnType = Literal["integer", "number", "text", "timestamp", "boolean", "any"]
 
 
 class Column(_Part):
     """What a column must be."""
 
-    type: Literal["integer", "number", "text", "timestamp", "boolean", "any"]
+    type: ColumnType
     nullable: bool = False
     optional: bool = Field(default=False, description="The column may be missing altogether.")
     minimum: float | None = None
@@ -69,6 +74,24 @@ class Column(_Part):
     one_of: tuple[Scalar, ...] | None = None
     pattern: str | None = Field(default=None, description="Regular expression that the whole text matches.")
     unique: bool = False
+    regex: bool = Field(
+        default=False, description="The column's name is a regular expression that must match all of some column's name, unless `optional`."
+    )
+
+    @model_validator(mode="after")
+    def _checks_fit_type(self) -> Column:
+        if self.pattern is not None:
+            if self.type != "text":
+                raise ValueError(f"pattern: only text has a pattern; the type is {self.type!r}")
+            try:
+                re.compile(self.pattern)
+            except re.error as error:
+                raise ValueError(f"pattern: {self.pattern!r} is not a regular expression: {error}") from error
+        if (self.minimum is not None or self.maximum is not None) and self.type not in {"integer", "number"}:
+            raise ValueError(f"minimum and maximum: only numbers have them; the type is {self.type!r}")
+        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
+            raise ValueError(f"minimum ({self.minimum:g}) is more than maximum ({self.maximum:g})")
+        return self
 
 
 class Table(_Part):
@@ -139,6 +162,18 @@ class Choices(_Part):
     choices: tuple[Scalar | None, ...] = Field(min_length=1)
 
 
+def _kind_of_space(value: object) -> str:
+    """Which of the three a parameter's space is, so that a mistake in it is explained as one of that kind."""
+    if isinstance(value, Range) or (isinstance(value, dict) and "choices" not in value):
+        return "range"
+    return "choices" if isinstance(value, (Choices, dict)) else "value"
+
+
+ParameterSpace = Annotated[
+    Annotated[Scalar | None, Tag("value")] | Annotated[Range, Tag("range")] | Annotated[Choices, Tag("choices")],
+    Discriminator(_kind_of_space),
+]
+
 EstimatorName = Literal["linear_regression", "ridge", "lasso", "decision_tree", "random_forest", "hist_gradient_boosting"]
 
 
@@ -146,7 +181,7 @@ class Estimator(_Part):
     """One kind of model to try, with the space of its parameters (scikit-learn's names) to search."""
 
     name: EstimatorName
-    parameters: dict[str, Scalar | Range | Choices | None] = Field(default_factory=dict)
+    parameters: dict[str, ParameterSpace] = Field(default_factory=dict)
 
 
 class Search(_Part):
@@ -214,27 +249,51 @@ class DatasetSpec(_Part):
     slices: tuple[str, ...] = ()
 
     @model_validator(mode="after")
-    def _names_known(self) -> DatasetSpec:
-        clean = self.clean.columns
-        uses = [("target.column", self.target.column), *(("features", name) for name in self.features.all)]
-        uses += [("slices", name) for name in self.slices]
-        if isinstance(self.split, TimeSplit):
-            uses.append(("split.column", self.split.column))
-        for where, name in uses:
-            if name not in clean:
-                raise ValueError(f"{where}: {name!r} is not a column of clean.columns ({', '.join(clean)})")
-        if not self.features.all:
-            raise ValueError("features: name at least one categorical or numeric column")
-        if self.target.column in self.features.all:
-            raise ValueError(f"features: {self.target.column!r} is the target; a model must not see it")
-        known = set(self.arrival.parameters)
-        for where, template in self._templates():
-            unknown = set(re.findall(r"{(\w+)", template)) - known
-            if unknown:
-                raise ValueError(f"{where}: no arrival parameter {', '.join(sorted(unknown))!r} (there are: {', '.join(sorted(known))})")
+    def _consistent(self) -> DatasetSpec:
+        """Check what no part can check alone; all mistakes are said at once, each on a line, after the field that it is in."""
+        mistakes = [*self._columns_wrong(), *self._templates_wrong()]
+        if mistakes:
+            raise ValueError("\n".join(mistakes))
         return self
 
-    def _templates(self) -> list[tuple[str, str]]:
+    def _columns_wrong(self) -> Iterator[str]:
+        clean = self.clean.columns
+        uses = [("target.column", self.target.column), *(("features.categorical", name) for name in self.features.categorical)]
+        uses += [("features.numeric", name) for name in self.features.numeric] + [("slices", name) for name in self.slices]
+        uses += [("split.column", self.split.column)] if isinstance(self.split, TimeSplit) else []
+        for where, name in uses:
+            if name not in clean:
+                yield f"{where}: {name!r} is not a column of clean.columns ({', '.join(clean)})"
+            elif clean[name].nullable or clean[name].optional:
+                yield f"{where}: {name!r} is nullable or optional in clean.columns; every row needs it"
+            elif where in _TYPES and clean[name].type not in _TYPES[where]:
+                yield f"{where}: {name!r} is {clean[name].type!r} in clean.columns; it must be {' or '.join(_TYPES[where])}"
+        if not self.features.all:
+            yield "features: name at least one categorical or numeric column"
+        if self.target.column in self.features.all:
+            yield f"features: {self.target.column!r} is the target; a model must not see it"
+        for name in sorted({name for name in self.features.all if self.features.all.count(name) > 1}):
+            yield f"features: {name!r} is named twice"
+
+    def _templates_wrong(self) -> Iterator[str]:
+        known = set(self.arrival.parameters)
         source: dict[str, Any] = self.source.model_dump()
         templates = [("arrival.id", self.arrival.id)]
-        return templates + [(f"source.{key}", source[key]) for key in ("url", "local", "path", "where") if source.get(key)]
+        templates += [(f"source.{key}", source[key]) for key in ("url", "local", "path", "member", "where") if source.get(key)]
+        for where, template in templates:
+            try:
+                used = {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
+            except ValueError as error:
+                yield f"{where}: {template!r} is not a template: {error}"
+                continue
+            for name in sorted(used - known):
+                yield f"{where}: there is no arrival parameter {name!r} (there are: {', '.join(sorted(known))})"
+            for name in sorted(known - used) if where == "arrival.id" else ():
+                yield f"{where}: parameter {name!r} is not in the id, so that two arrivals would have the same one"
+
+
+_TYPES = {
+    "target.column": ("integer", "number"),
+    "features.numeric": ("integer", "number", "boolean"),
+    "split.column": ("timestamp", "integer", "number"),
+}

@@ -1,0 +1,198 @@
+"""Ids of arrivals: made of parameters, read back into them, and counted from one to another."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import string
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from lakeline.errors import UsageError
+
+if TYPE_CHECKING:
+    from lakeline.data.spec import ArrivalParameter, DatasetSpec, ParameterValue
+
+Parameters = Mapping[str, int | str]
+
+_LONGEST_RANGE = 10_000
+_ID = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def arrival_id(spec: DatasetSpec, parameters: Parameters) -> str:
+    """Make an arrival's id.
+
+    Parameters
+    ----------
+    spec
+        Spec of the data set.
+    parameters
+        Value of each arrival parameter. One that can have a single value only may be left out.
+
+    Returns
+    -------
+    str
+        Letters, digits, `-` and `_`.
+
+    Raises
+    ------
+    UsageError
+        If a parameter is missing, unknown or impossible: says which values it may have.
+    """
+    known = spec.arrival.parameters
+    for name in parameters:
+        if name not in known:
+            raise UsageError(f"{spec.name}: an arrival has no {name!r}. Give {' '.join(f'--{one}' for one in known)}.")
+    values: dict[str, ParameterValue] = {}
+    for name, parameter in known.items():
+        value = parameters.get(name, _only(parameter))
+        if value is None:
+            raise UsageError(f"{spec.name}: which {name}? Give --{name} {_possible(parameter)}.")
+        values[name] = _typed(spec, name, value)
+    shown = spec.arrival.id.format(**values)
+    for name, value in values.items():
+        _check(f"{spec.name} {shown}", name, value, known[name])
+    return shown
+
+
+def arrival_parameters(spec: DatasetSpec, arrival: str) -> dict[str, int | str]:
+    """Read an arrival's id back into its parameters.
+
+    Raises
+    ------
+    UsageError
+        If it is no id of this data set, or one of an arrival that can't be (month 13).
+    """
+    pattern = ""
+    for literal, name, _, _ in string.Formatter().parse(spec.arrival.id):
+        pattern += re.escape(literal)
+        if name:
+            parameter = spec.arrival.parameters[name]
+            choices = "|".join(re.escape(str(choice)) for choice in parameter.choices or ()) + "|" if parameter.choices else ""
+            pattern += rf"(?P<{name}>{choices}{r'-?[0-9]+' if parameter.type == 'integer' else r'[A-Za-z0-9_]+'})"
+    match = re.fullmatch(pattern, arrival)
+    if match is None:
+        like = spec.arrival.id.format(**example(spec))
+        raise UsageError(f"{spec.name} {arrival}: that is no arrival of this data set. Its arrivals are named like {like}.")
+    right = arrival_id(spec, match.groupdict())
+    if right != arrival:
+        raise UsageError(f"{spec.name} {arrival}: that is no arrival of this data set. Did you mean {right}?")
+    return {name: _typed(spec, name, value) for name, value in match.groupdict().items()}
+
+
+def expand(spec: DatasetSpec, text: str) -> list[str]:
+    """List the arrivals that a person asks for.
+
+    Parameters
+    ----------
+    spec
+        Spec of the data set.
+    text
+        Ids, separated by commas; `first..last` means all from one to the other: "2013-01,2013-04..2013-06".
+
+    Returns
+    -------
+    list of str
+        Ids in order of arrival, each once.
+
+    Raises
+    ------
+    UsageError
+        If an id is wrong, or a range runs backwards or can't be counted.
+    """
+    found: set[str] = set()
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        first, dots, last = (piece.strip() for piece in part.partition(".."))
+        if dots:
+            found.update(_between(spec, first, last))
+        else:
+            arrival_parameters(spec, first)
+            found.add(first)
+    if not found:
+        raise UsageError(f"{spec.name}: which arrivals? Name at least one, like {spec.arrival.id.format(**example(spec))}.")
+    return sorted(found)
+
+
+def example(spec: DatasetSpec) -> dict[str, int | str]:
+    """Parameters of some possible arrival: the first choice, or the least value, of each."""
+    return {name: _some(parameter) for name, parameter in spec.arrival.parameters.items()}
+
+
+def _some(parameter: ArrivalParameter) -> ParameterValue:
+    if parameter.choices:
+        return parameter.choices[0]
+    if parameter.type == "text":
+        return "x"
+    return next((bound for bound in (parameter.minimum, parameter.maximum) if bound is not None), 1)
+
+
+def _between(spec: DatasetSpec, first: str, last: str) -> Iterator[str]:
+    """Count from one id to another; the last parameter of the id turns fastest, as on an odometer."""
+    start, end = arrival_parameters(spec, first), arrival_parameters(spec, last)
+    names = [name for _, name, _, _ in string.Formatter().parse(spec.arrival.id) if name]
+    same = list(itertools.takewhile(lambda name: start[name] == end[name], names))
+    turning = names[len(same) :]
+    wheels = [_values(spec, name, start, end, leading=name == turning[0]) for name in turning]
+    low, high = (tuple(wheel.index(key[name]) for name, wheel in zip(turning, wheels, strict=True)) for key in (start, end))
+    if low > high:
+        raise UsageError(f"{spec.name} {first}..{last}: the range runs backwards. Give {last}..{first}.")
+    count = 0
+    for at in itertools.product(*(range(len(wheel)) for wheel in wheels)):
+        if low <= at <= high:
+            count += 1
+            if count > _LONGEST_RANGE:
+                raise UsageError(f"{spec.name} {first}..{last}: a range may have at most {_LONGEST_RANGE:,} arrivals.")
+            yield arrival_id(spec, {**start, **{name: wheel[i] for name, wheel, i in zip(turning, wheels, at, strict=True)}})
+
+
+def _values(spec: DatasetSpec, name: str, start: Parameters, end: Parameters, *, leading: bool) -> list[int | str]:
+    parameter = spec.arrival.parameters[name]
+    if parameter.choices:
+        return list(parameter.choices)
+    low, high = start[name], end[name]
+    if leading and isinstance(low, int) and isinstance(high, int):
+        return list(range(min(low, high), max(low, high) + 1))
+    if parameter.minimum is None or parameter.maximum is None:
+        raise UsageError(f"{spec.name}: a range over {name} can't be counted, for {name} has no bounds. Name the arrivals one by one.")
+    return list(range(parameter.minimum, parameter.maximum + 1))
+
+
+def _only(parameter: ArrivalParameter) -> ParameterValue | None:
+    """The value of a parameter that can have no other."""
+    if parameter.choices and len(parameter.choices) == 1:
+        return parameter.choices[0]
+    return parameter.minimum if parameter.minimum is not None and parameter.minimum == parameter.maximum else None
+
+
+def _typed(spec: DatasetSpec, name: str, value: ParameterValue) -> ParameterValue:
+    if spec.arrival.parameters[name].type == "text":
+        return str(value)
+    try:
+        return int(value)
+    except ValueError:
+        possible = _possible(spec.arrival.parameters[name])
+        raise UsageError(f"{spec.name}: {name} {value!r} is not a whole number. Give --{name} {possible}.") from None
+
+
+def _check(what: str, name: str, value: ParameterValue, parameter: ArrivalParameter) -> None:
+    right = True
+    if parameter.choices:
+        right = value in parameter.choices
+    elif isinstance(value, int):
+        right = (parameter.minimum is None or value >= parameter.minimum) and (parameter.maximum is None or value <= parameter.maximum)
+    if not right:
+        raise UsageError(f"{what}: there is no {name} {value}. Give --{name} {_possible(parameter)}.")
+    if not _ID.fullmatch(str(value)):
+        raise UsageError(f"{what}: {name} {value!r} may hold letters, digits, - and _ only.")
+
+
+def _possible(parameter: ArrivalParameter) -> str:
+    if parameter.choices:
+        return " or ".join(str(choice) for choice in parameter.choices)
+    if parameter.minimum is not None and parameter.maximum is not None:
+        return f"{parameter.minimum} to {parameter.maximum}" if parameter.minimum < parameter.maximum else str(parameter.minimum)
+    if parameter.minimum is not None:
+        return f"{parameter.minimum} or more"
+    if parameter.maximum is not None:
+        return f"{parameter.maximum} or less"
+    return "a whole number" if parameter.type == "integer" else "a name"

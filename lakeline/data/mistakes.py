@@ -1,0 +1,209 @@
+"""Mistakes in a spec, each with the line that it is in and what to do about it."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from lakeline.errors import SpecError
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+JsonSchema = Mapping[str, Any]
+
+
+@dataclass(frozen=True, order=True)
+class Mistake:
+    """One mistake: the file and line (from 1) it is in, the field (dotted) and what is wrong."""
+
+    file: str
+    line: int
+    field: str
+    text: str
+
+    def __str__(self) -> str:
+        """Say it in one line, in the way that editors and terminals can jump to."""
+        return f"{self.file} line {self.line}: {self.field + ': ' if self.field else ''}{self.text}"
+
+
+class SpecMistakes(SpecError):
+    """A spec with mistakes, all of them."""
+
+    def __init__(self, mistakes: Sequence[Mistake]) -> None:
+        self.mistakes = tuple(sorted(set(mistakes)))
+        super().__init__("\n".join(str(mistake) for mistake in self.mistakes))
+
+    def __reduce__(self) -> tuple[type[SpecMistakes], tuple[tuple[Mistake, ...]]]:
+        """Survive the way from one process to another."""
+        return SpecMistakes, (self.mistakes,)
+
+    def to_dict(self) -> list[dict[str, Any]]:
+        """Mistakes for `--json`."""
+        return [asdict(mistake) for mistake in self.mistakes]
+
+
+class Lines:
+    """Where the fields of a YAML text are."""
+
+    def __init__(self, text: str) -> None:
+        from ruamel.yaml import YAML
+
+        self._root = YAML(typ="safe", pure=True).compose(text)
+
+    def find(self, path: Sequence[str | int]) -> tuple[int, tuple[str | int, ...]]:
+        """Find the line of a field, or of the nearest part around it that is there.
+
+        Returns
+        -------
+        tuple
+            The line, from 1, and the steps of `path` that are in the text. Steps which only name the
+            variant of a union that pydantic tried are left out.
+        """
+        from ruamel.yaml import MappingNode, SequenceNode
+
+        node, line, found = self._root, 1, list[str | int]()
+        for step in path:
+            if isinstance(node, MappingNode):
+                pair = next(((key, value) for key, value in node.value if key.value == str(step)), None)
+                if pair is None:
+                    continue
+                line, node = pair[0].start_mark.line + 1, pair[1]
+            elif isinstance(node, SequenceNode) and isinstance(step, int) and step < len(node.value):
+                node = node.value[step]
+                line = node.start_mark.line + 1
+            else:
+                continue
+            found.append(step)
+        return line, tuple(found)
+
+    def item(self, path: Sequence[str | int], value: str) -> int:
+        """Line of the item `value` of the list (or mapping of lists) at `path`, else of `path` itself."""
+        line, found = self.find(path)
+        node = self._root
+        for step in found:
+            pairs: dict[str | int, Any] = (
+                {key.value: item for key, item in node.value} if isinstance(step, str) else dict(enumerate(node.value))
+            )
+            node = pairs[step]
+        return next((scalar.start_mark.line + 1 for scalar in _scalars(node) if scalar.value == value), line)
+
+
+def _scalars(node: Any) -> Iterator[Any]:
+    if isinstance(node.value, str):
+        yield node
+    else:
+        for child in node.value:
+            for part in child if isinstance(child, tuple) else (child,):
+                yield from _scalars(part)
+
+
+def syntax_mistake(error: Exception, origin: str) -> Mistake:
+    """Explain what the YAML parser stumbled over."""
+    mark = getattr(error, "problem_mark", None)
+    text = str(getattr(error, "problem", None) or error).splitlines()[0]
+    hint = " (indent with spaces)" if "'\\t'" in text else ""
+    return Mistake(origin, mark.line + 1 if mark else 1, "", f"not valid YAML: {text}{hint}")
+
+
+def spec_mistakes(error: ValidationError, text: str, schema: JsonSchema, origin: str) -> list[Mistake]:
+    """Explain what pydantic refused.
+
+    Parameters
+    ----------
+    error
+        What validating the spec raised.
+    text
+        The YAML text.
+    schema
+        JSON Schema of the spec, for the keys that would have been right.
+    origin
+        Name of the file, for the reader.
+
+    Returns
+    -------
+    list of Mistake
+        One a field: of what a union's variants say, the first.
+    """
+    lines = Lines(text)
+    found: dict[tuple[str | int, ...], Mistake] = {}
+    mistakes: list[Mistake] = []
+    for one in error.errors(include_url=False):
+        line, path = lines.find(one["loc"])
+        if one["type"] == "value_error":
+            mistakes += _own(one["msg"].removeprefix("Value error, "), path, lines, origin)
+            continue
+        key = path
+        if one["type"] == "missing":
+            key = (*path, one["loc"][-1])
+        found.setdefault(key, Mistake(origin, line, _dotted(key), _explain(one, schema)))
+    return [*mistakes, *found.values()]
+
+
+def _own(message: str, path: tuple[str | int, ...], lines: Lines, origin: str) -> Iterator[Mistake]:
+    """Split what our own checks say: a line a mistake, each after the field that it is in."""
+    for text in message.splitlines():
+        where, _, rest = text.partition(": ")
+        if rest and re.fullmatch(r"[\w.]+", where):
+            steps = [*path, *where.split(".")]
+            quoted = re.search(r"'([^']*)'", rest)
+            line = lines.item(steps, quoted[1]) if quoted else lines.find(steps)[0]
+            yield Mistake(origin, line, _dotted(steps), rest)
+        else:
+            yield Mistake(origin, lines.find(path)[0], _dotted(path), text)
+
+
+def _explain(one: Mapping[str, Any], schema: JsonSchema) -> str:
+    kind, context, value = one["type"], one.get("ctx", {}), one.get("input")
+    if kind == "missing":
+        return "is missing"
+    if kind == "extra_forbidden":
+        key = str(one["loc"][-1])
+        known = _keys(schema, one["loc"][:-1])
+        return f"there is no such key{did_you_mean(key, known) or ('. There are: ' + ', '.join(known) if known else '')}"
+    if kind in {"literal_error", "union_tag_invalid"}:
+        expected = str(context.get("expected") or context.get("expected_tags"))
+        wrong = str(context.get("tag", value))
+        hint = did_you_mean(wrong, re.findall(r"'([^']+)'", expected))
+        return f"{wrong!r} is not one of {expected}{hint}"
+    if kind == "union_tag_not_found":
+        return f"{str(context['discriminator']).strip(chr(39))} is missing: it says which variant this is"
+    shown = "" if isinstance(value, (dict, list)) else f" (it is {value!r})"
+    return f"{str(one['msg'])[:1].lower()}{str(one['msg'])[1:]}{shown}"
+
+
+def did_you_mean(word: str, known: Sequence[str]) -> str:
+    """Suggest the known word that is most like `word`: ". Did you mean 'x'?", or nothing if none is."""
+    close = difflib.get_close_matches(word, known, n=1)
+    return f". Did you mean {close[0]!r}?" if close else ""
+
+
+def _keys(schema: JsonSchema, path: Sequence[str | int]) -> list[str]:
+    """Keys that the part of the spec at `path` may have."""
+    node = _resolve(schema, schema)
+    for step in path:
+        variants = node.get("oneOf") or node.get("anyOf") or ()
+        mapping = node.get("discriminator", {}).get("mapping", {})
+        if step in mapping:
+            following: JsonSchema = {"$ref": mapping[step]}
+        elif variants:
+            following = next((v for v in variants if str(v.get("$ref", "")).lower().endswith("/" + str(step).lower())), {})
+        elif isinstance(step, int):
+            following = node.get("items", {})
+        else:
+            following = node.get("properties", {}).get(step) or node.get("additionalProperties") or {}
+        node = _resolve(following, schema)
+    return list(node.get("properties", ()))
+
+
+def _resolve(node: Any, schema: JsonSchema) -> JsonSchema:
+    while isinstance(node, Mapping) and "$ref" in node:
+        node = schema["$defs"][str(node["$ref"]).rsplit("/", 1)[-1]]
+    return node if isinstance(node, Mapping) else {}
+
+
+def _dotted(path: Sequence[str | int]) -> str:
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip(".")
