@@ -1,0 +1,152 @@
+"""Numbers, times and verdicts in the words a person reads."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SPACE = "\u00a0"
+"""No-break space: a number stays on the line of its unit."""
+DASH = "–"
+"""Stands where there is no value."""
+_THOUSAND = 1000
+_MINUTE = 60
+_HOUR = 3600
+
+
+def finite(value: Any) -> float | None:
+    """Value as a float, or None if it is no finite number."""
+    if value is None or isinstance(value, bool | str):
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def count(value: Any) -> str:
+    """Whole number with thousands separators; a dash for none."""
+    number = finite(value)
+    return DASH if number is None else _minus(f"{round(number):,}")
+
+
+def number(value: Any, digits: int = 4) -> str:
+    """Number to so many significant digits, never in fewer than its whole part has; thousands are separated."""
+    known = finite(value)
+    if known is None:
+        return text(value)
+    if known == 0:
+        return "0"
+    size = math.floor(math.log10(abs(known)))
+    if size < -digits or size >= 15:  # noqa: PLR2004 (beyond what a float holds exactly)
+        return _minus(f"{known:.{digits - 1}e}")
+    places = max(0, digits - 1 - size)
+    written = f"{known:,.{places}f}"
+    if float(known).is_integer() and size < digits + 2:
+        written = f"{known:,.0f}"
+    return _minus(written)
+
+
+def text(value: Any) -> str:
+    """Any value as text: a dash for none, yes or no for a boolean."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return DASH
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:  # noqa: PLR2004 (exact in a float)
+        return str(int(value))
+    return printable(str(value))
+
+
+def printable(value: str) -> str:
+    """Text with control characters made visible, so that a bad row shows what is in it."""
+    return "".join("\ufffd" if unicodedata.category(char) == "Cc" and char not in "\n\t" else char for char in value)
+
+
+def percent(fraction: Any, digits: int = 1) -> str:
+    """Fraction as a percentage."""
+    known = finite(fraction)
+    if known is None:
+        return DASH
+    shown = f"{100 * known:,.{digits}f}"
+    if known != 0 and float(shown.replace(",", "")) == 0:
+        least = f"{10**-digits:.{digits}f}"
+        return f"<{SPACE}{least}{SPACE}%" if known > 0 else f">{SPACE}−{least}{SPACE}%"
+    return f"{_minus(shown)}{SPACE}%"
+
+
+def duration(seconds: Any) -> str:
+    """Duration in the units a person would choose."""
+    known = finite(seconds)
+    if known is None:
+        return DASH
+    if known < 1:
+        return f"{max(known, 0) * _THOUSAND:.0f}{SPACE}ms"
+    if known < _MINUTE:
+        return f"{known:.1f}{SPACE}s"
+    if known < _HOUR:
+        return f"{int(known // _MINUTE)}{SPACE}min {int(known % _MINUTE)}{SPACE}s"
+    return f"{int(known // _HOUR)}{SPACE}h {int(known % _HOUR // _MINUTE)}{SPACE}min"
+
+
+def moment(value: Any) -> tuple[str, str]:
+    """Moment for people, in UTC, and for machines; what is no moment is given back as text."""
+    seconds = finite(value)
+    try:
+        time = datetime.fromtimestamp(seconds, UTC) if seconds is not None else datetime.fromisoformat(str(value))
+    except (ValueError, OverflowError, OSError):
+        return text(value), ""
+    time = time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    return f"{time.day} {time:%B %Y, %H:%M} UTC", time.isoformat(timespec="seconds")
+
+
+def quantity(value: Any, unit: str = "", digits: int = 4) -> str:
+    """Number with its unit."""
+    return f"{number(value, digits)}{SPACE}{unit}" if unit and finite(value) is not None else number(value, digits)
+
+
+def metric_of(metrics: Mapping[str, Any] | float | None, name: str) -> float | None:
+    """The metric of that name, out of all of them or the bare number."""
+    if metrics is None or isinstance(metrics, int | float):
+        return finite(metrics)
+    return finite(metrics.get(name))
+
+
+def improvement(candidate: Any, production: Any, direction: str) -> float | None:
+    """By what fraction of production's metric the candidate is better (negative: worse)."""
+    ours, theirs = finite(candidate), finite(production)
+    if ours is None or theirs is None or theirs == 0:
+        return None
+    return (theirs - ours) / abs(theirs) if direction == "minimize" else (ours - theirs) / abs(theirs)
+
+
+def compared(better_by: float | None) -> str:
+    """An improvement in words."""
+    if better_by is None:
+        return "not comparable"
+    if better_by == 0:
+        return "the same"
+    return f"{percent(abs(better_by))} {'better' if better_by > 0 else 'worse'}"
+
+
+def plural(amount: Any, one: str, many: str | None = None) -> str:
+    """Count and noun."""
+    known = finite(amount)
+    return f"{count(amount)} {one if known == 1 else many or one + 's'}"
+
+
+def listed(names: list[str], most: int = 4) -> str:
+    """Names as an enumeration; the middle of a long one is left out."""
+    if len(names) > most:
+        return f"{names[0]} to {names[-1]} ({len(names)} of them)"
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "nothing"
+
+
+def _minus(written: str) -> str:
+    return written.replace("-", "−") if written.startswith("-") else written
