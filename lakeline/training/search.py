@@ -1,0 +1,179 @@
+"""One trial of a random search: draw the parameters of an estimator, fit it, score it on rows it has not seen."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+import warnings
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from lakeline.data.spec import Choices, Range
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import numpy as np
+
+    from lakeline.data.spec import DatasetSpec, Estimator
+    from lakeline.training.score import Metrics
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a trial tries."""
+
+    number: int
+    estimator: str
+    parameters: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """How a trial went.
+
+    Attributes
+    ----------
+    number, estimator, parameters
+        What was tried.
+    metrics
+        rmse, mae, r2 on the validation rows; empty if the trial failed.
+    seconds, started
+        How long it took, and when it began (seconds since 1970).
+    error
+        Why it failed, or None.
+    note
+        What scikit-learn warned of, or None.
+    """
+
+    number: int
+    estimator: str
+    parameters: dict[str, Any]
+    metrics: Metrics
+    seconds: float
+    started: float
+    error: str | None = None
+    note: str | None = None
+
+    def to_json(self) -> str:
+        """Text that `from_json` reads."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> TrialResult:
+        """Read what `to_json` wrote."""
+        return cls(**json.loads(text))
+
+
+def sample(spec: DatasetSpec, number: int) -> Trial:
+    """Draw a trial: the same one for the same spec and number, whichever other trials are run.
+
+    Trial 0 is the first estimator with the parameters that the spec fixes and scikit-learn's defaults for the rest. The next
+    trials take each of the other estimators once; then those which have something to search take turns.
+
+    Parameters
+    ----------
+    spec
+        Says the estimators, their spaces and the seed.
+    number
+        Number of the trial, from 0.
+
+    Returns
+    -------
+    Trial
+        With an estimator's name and scikit-learn's parameters for it.
+    """
+    import numpy as np
+
+    estimators = spec.search.estimators
+    searchable = [each for each in estimators if any(isinstance(space, Range | Choices) for space in each.parameters.values())]
+    turns = searchable or list(estimators)
+    chosen = estimators[number] if number < len(estimators) else turns[(number - len(estimators)) % len(turns)]
+    return Trial(number, chosen.name, _draw(chosen, None if number == 0 else np.random.default_rng([spec.search.seed, number])))
+
+
+def _draw(estimator: Estimator, generator: np.random.Generator | None) -> dict[str, Any]:
+    drawn: dict[str, Any] = {}
+    for name, space in estimator.parameters.items():
+        if isinstance(space, Choices):
+            if generator is not None:
+                drawn[name] = space.choices[int(generator.integers(len(space.choices)))]
+        elif isinstance(space, Range):
+            if generator is not None:
+                drawn[name] = _draw_number(space, generator)
+        else:
+            drawn[name] = space
+    return drawn
+
+
+def _draw_number(space: Range, generator: np.random.Generator) -> float:
+    if space.log:
+        value = math.exp(generator.uniform(math.log(space.low), math.log(space.high)))
+    elif space.integer:
+        return int(generator.integers(round(space.low), round(space.high), endpoint=True))
+    else:
+        value = generator.uniform(space.low, space.high)
+    return round(value) if space.integer else float(f"{value:.6g}")
+
+
+def run_trial(dataset: str, commit: str, train: Path, number: int) -> TrialResult:
+    """Run a trial of the search that the spec of a commit describes.
+
+    Parameters
+    ----------
+    dataset, commit
+        Say which spec.
+    train
+        Training rows, Parquet, with a boolean column `_validation`: metrics are of those rows, the fit is on the others.
+    number
+        Number of the trial, from 0.
+
+    Returns
+    -------
+    TrialResult
+        With `error` set, and no metrics, if the fit failed.
+    """
+    from lakeline.data.specfile import pinned_spec
+    from lakeline.lake import open_lake
+
+    return try_out(pinned_spec(open_lake(dataset), commit).spec, train, number)
+
+
+def try_out(spec: DatasetSpec, train: Path, number: int, parameters: Mapping[str, Any] | None = None) -> TrialResult:
+    """Run a trial of a spec; a failing fit is reported, not raised.
+
+    Parameters
+    ----------
+    spec, train, number
+        As for `run_trial`.
+    parameters
+        Instead of those that would be drawn.
+    """
+    from lakeline.training import features, fold
+    from lakeline.training.score import predict, score
+
+    started, clock = time.time(), time.perf_counter()
+    trial = sample(spec, number)
+    used = trial.parameters if parameters is None else dict(parameters)
+    metrics: Metrics = {}
+    error = None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            types = features.feature_types(spec)
+            model = features.pipeline(spec, trial.estimator, used)
+            exact = trial.estimator in features.LINEAR
+            rows = fold.rows_to_fit(train, types, spec.target.column, "NOT _validation", exact=exact)
+            features.fit(model, rows.features, rows.target, rows.weight)
+            seen = fold.read(train, types, spec.target.column, where="_validation")
+            metrics = score(seen.pop("_target").to_numpy(), predict(model, seen, list(types)))
+            if not all(map(math.isfinite, metrics.values())):
+                metrics, error = {}, f"predictions are not finite numbers: {metrics}"
+        except Exception as failure:
+            from lakeline.errors import describe
+
+            error = describe(failure)
+    note = "; ".join(sorted({str(each.message).splitlines()[0] for each in caught if issubclass(each.category, UserWarning)})) or None
+    return TrialResult(trial.number, trial.estimator, used, metrics, time.perf_counter() - clock, started, error, note)
