@@ -25,6 +25,7 @@ class Settings(BaseSettings):
 
     home: Path = Field(default_factory=_default_home)
     lake: Literal["git", "lakefs"] = "git"
+    lakefs_storage: str | None = None
     data: Path | None = None
     datasets: Path = _PROJECT / "datasets"
     run_id: str | None = None

@@ -107,7 +107,7 @@ class Lake(Protocol):
         expect
             Head that the branch must have (LakeConflict otherwise).
         remove
-            Paths to remove.
+            Paths to remove; one that isn't there is no error.
 
         Returns
         -------

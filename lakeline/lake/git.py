@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
-_KINDS: dict[DeltaStatus, Literal["added", "changed", "removed"]] = {DeltaStatus.ADDED: "added", DeltaStatus.DELETED: "removed"}
+Kind = Literal["added", "changed", "removed"]
+_KINDS: dict[DeltaStatus, Kind] = {DeltaStatus.ADDED: "added", DeltaStatus.DELETED: "removed"}
 _CONFIG = {
     "gc.auto": "0",  # lineage names commits: nothing is thrown away behind our back
     "core.compression": "0",  # Parquet is compressed already
@@ -213,7 +214,7 @@ class GitLake:
     def diff(self, base: str, other: str) -> list[Change]:
         """Paths whose content differs between two refs, sorted by path."""
         deltas = self._find(base).tree.diff_to_tree(self._find(other).tree).deltas
-        kinds = {delta.new_file.path: _KINDS.get(delta.status, "changed") for delta in deltas}
+        kinds: dict[str, Kind] = {delta.new_file.path: _KINDS.get(delta.status, "changed") for delta in deltas}
         return [Change(path, kind) for path, kind in sorted(kinds.items())]
 
     @_guarded

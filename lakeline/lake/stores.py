@@ -40,9 +40,9 @@ def open_lake(dataset: str, *, create: bool = False) -> Lake:
     check_dataset(dataset)
     settings = get_settings()
     if settings.lake == "lakefs":
-        from lakeline.lake.lakefs import open_repository
+        from lakeline.lake.lakefsclient import open_repository
 
-        return open_repository(dataset, settings.home / "lakefs", create=create)
+        return open_repository(dataset, settings.home / "lakefs", create=create, storage=settings.lakefs_storage)
 
     from lakeline.lake.git import GitLake
 
@@ -60,7 +60,7 @@ def list_lakes() -> list[str]:
 
     settings = get_settings()
     if settings.lake == "lakefs":
-        from lakeline.lake.lakefs import list_repositories
+        from lakeline.lake.lakefsclient import list_repositories
 
         return list_repositories(settings.home / "lakefs")
     return sorted(path.stem for path in settings.lakes.glob("[!.]*.git") if (path / "HEAD").is_file())

@@ -47,6 +47,14 @@ def moved(dataset: str, branch: str, expected: str, head: str) -> LakeConflict:
     )
 
 
+def overtaken(dataset: str, branch: str, commit: str, parent: str) -> LakeConflict:
+    """Say that another commit came in between the look at the branch and the merge."""
+    return LakeConflict(
+        f"{dataset}: commit {commit[:12]} on {branch} landed on {parent[:12]}: somebody else committed at the same moment. "
+        f"Both commits stand. See: lakeline lake log {dataset} --ref {branch}"
+    )
+
+
 def conflict(dataset: str, source: str, into: str, paths: Sequence[str]) -> LakeConflict:
     """Say which paths both sides of a merge changed."""
     shown = ", ".join(paths[:_SHOWN]) + (f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else "")
