@@ -40,19 +40,36 @@ def tables(changes: Mapping[str, Any]) -> tuple[str, list[Table]] | None:
         before, after = column.get("before") or {}, column.get("after") or {}
         shift, remark = _remark(column, before, after)
         notable += [name] if remark else []
-        rows.append([
-            first(name), real(before.get("mean")), real(after.get("mean")), real(shift, 2),
-            _range(before), _range(after), share(_nulls(before)), share(_nulls(after)),
-            Cell(remark or "as before", "bad" if remark else "neutral"),
-        ])  # fmt: skip
+        rows.append(
+            [
+                first(name),
+                real(before.get("mean")),
+                real(after.get("mean")),
+                real(shift, 2),
+                _range(before),
+                _range(after),
+                share(_nulls(before)),
+                share(_nulls(after)),
+                Cell(remark or "as before", "bad" if remark else "neutral"),
+            ]
+        )
     names = ("Column", "Mean before", "Mean now", "Shift", "Range before", "Range now", "Null before", "Null now", "Remark")
     table = Table(
         "Columns of the new rows against all earlier rows; shift: difference of the means in standard deviations of the earlier rows",
-        head(*names, numbers=names[1:-1]), rows,
-    )  # fmt: skip
+        head(*names, numbers=names[1:-1]),
+        rows,
+    )
     sizes = [(changes.get("rows") or {}).get(key) for key in ("before", "after")] if hasattr(changes.get("rows"), "get") else []
-    compared = f"{plural(sizes[1], 'new row')} against {plural(sizes[0], 'earlier row')}. " if all(finite(size) for size in sizes) and sizes else ""
-    said = f"{plural(len(notable), 'column')} of {len(rows)} changed notably: {', '.join(notable)}." if notable else "No column changed notably."
+    compared = (
+        f"{plural(sizes[1], 'new row')} against {plural(sizes[0], 'earlier row')}. "
+        if all(finite(size) for size in sizes) and sizes
+        else ""
+    )
+    said = (
+        f"{plural(len(notable), 'column')} of {len(rows)} changed notably: {', '.join(notable)}."
+        if notable
+        else "No column changed notably."
+    )
     return compared + said, [table]
 
 
@@ -69,7 +86,9 @@ def _remark(column: Mapping[str, Any], before: Mapping[str, Any], after: Mapping
         remarks.append(f"{percent(abs(nulls))} {'more' if nulls > 0 else 'fewer'} nulls")
     categories = [text(each) for each in column.get("new_categories") or []]
     if categories:
-        shown = ", ".join(categories[:_MOST_CATEGORIES]) + (f" and {len(categories) - _MOST_CATEGORIES} more" if len(categories) > _MOST_CATEGORIES else "")
+        shown = ", ".join(categories[:_MOST_CATEGORIES]) + (
+            f" and {len(categories) - _MOST_CATEGORIES} more" if len(categories) > _MOST_CATEGORIES else ""
+        )
         remarks.append(f"new: {shown}")
     return shift, "; ".join(remarks)
 

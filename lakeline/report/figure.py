@@ -14,20 +14,23 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from lakeline.report.words import number
+from lakeline.report.words import brief
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 INK, MUTED, LINE, PAPER = "#010101", "#010102", "#010103", "#010104"
 CANDIDATE, PRODUCTION, BAD = "#010105", "#010106", "#010107"
 """Stand-ins for the page's colours, which differ in light, dark and print."""
 
-_COLOURS = {
-    INK: "ink", MUTED: "muted", LINE: "line", PAPER: "paper",
-    CANDIDATE: "candidate", PRODUCTION: "production", BAD: "bad",
-}  # fmt: skip
-_STYLE: dict[str, Any] = {
+_COLOURS: dict[str, str] = dict(
+    zip(
+        (INK, MUTED, LINE, PAPER, CANDIDATE, PRODUCTION, BAD),
+        ("ink", "muted", "line", "paper", "candidate", "production", "bad"),
+        strict=True,
+    )
+)
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,
     "font.size": 11,
@@ -68,7 +71,7 @@ class Plot:
 
 
 @contextmanager
-def canvas(height: float) -> Iterator[Figure]:
+def canvas(height: float) -> Generator[Figure]:
     """Figure of WIDTH by `height` inches to draw on in Lakeline's style; matplotlib's own settings stay as they are."""
     with mpl.rc_context(_STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
@@ -106,7 +109,7 @@ def draw(figure: Figure, name: str, title: str, description: str, caption: str) 
     svg = re.sub(r' id="(?![mphcC]?[0-9a-f]{10}")[^"]*"', "", svg)
     svg = re.sub(r'( id="|"#|url\(#)', rf"\g<1>{name}-", svg)
     svg = re.sub(r"(?<=[\d.])\s*\n\s*(?=[LQCMz])", "", svg)
-    svg = re.sub(r"-?\d+\.\d{2,}", lambda found: f"{float(found[0]):.1f}".removesuffix(".0"), svg)
+    svg = re.sub(r"<[^>]+>", lambda tag: re.sub(r"-?\d+\.\d{2,}", _tenth, tag[0]), svg)
     svg = re.sub(r">\s+<", ">\n<", svg)
     width, height = figure.get_size_inches()
     opening = (
@@ -116,6 +119,11 @@ def draw(figure: Figure, name: str, title: str, description: str, caption: str) 
     return Plot(name, title, re.sub(r"<svg[^>]*>", opening, svg, count=1), description, caption)
 
 
+def _tenth(found: re.Match[str]) -> str:
+    """Coordinate to a tenth of a unit, which is finer than a screen shows; words of the picture are not touched."""
+    return f"{float(found[0]):.1f}".removesuffix(".0")
+
+
 def thousands(axis: Any) -> None:
     """Label the ticks of a matplotlib axis as numbers for people."""
-    axis.set_major_formatter(FuncFormatter(lambda value, _: number(value, 3)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: brief(value, 3)))

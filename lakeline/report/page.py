@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
+from lakeline.report.cards import cards
 from lakeline.report.parts import Cell, identifier
 from lakeline.report.sections import sections
-from lakeline.report.verdict import cards, judge
+from lakeline.report.verdict import judge
 from lakeline.report.words import duration, moment, text
 
 if TYPE_CHECKING:

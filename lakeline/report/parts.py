@@ -49,6 +49,7 @@ class Card:
     label: str
     value: str
     note: str = ""
+    unit: str = ""
     kind: Kind = "text"
 
     @property
@@ -89,9 +90,9 @@ def real(value: Any, digits: int = 4) -> Cell:
     return Cell(number(value, digits), "number")
 
 
-def share(value: Any, digits: int = 1) -> Cell:
+def share(value: Any) -> Cell:
     """Cell with a fraction, as a percentage."""
-    return Cell(percent(value, digits), "number")
+    return Cell(percent(value), "number")
 
 
 def identifier(value: Any) -> Cell:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-    from lakeline.report.record import Arrival, Slice, Trial
+    from lakeline.report.measure import Measure
 
     Numbers = NDArray[np.float64]
 
@@ -35,11 +35,11 @@ def predictions(sample: Sequence[Sequence[Any]], label: str, unit: str) -> Plot 
     low, high = np.percentile(np.concatenate([actual, predicted]), [0.5, 99.5])
     low, high = (low, high) if high > low else (low - 1, high + 1)
     inside = (actual >= low) & (actual <= high) & (predicted >= low) & (predicted <= high)
-    with canvas(4.9) as figure:
+    with canvas(4.7) as figure:
         axes = figure.subplots()
         counts = _hexagons(axes, actual[inside], predicted[inside], (low, high))
         axes.plot([low, high], [low, high], color=INK, linestyle=(0, (5, 3)), linewidth=1.2)
-        axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
+        axes.set(xlim=(low, high), ylim=(low, high))
         axes.set_xlabel(f"actual {label}")
         axes.set_ylabel(f"predicted {label}")
         thousands(axes.xaxis)
@@ -49,12 +49,14 @@ def predictions(sample: Sequence[Sequence[Any]], label: str, unit: str) -> Plot 
         correlation = float(np.corrcoef(actual, predicted)[0, 1]) if actual.std() and predicted.std() else 0.0
         outside = len(rows) - int(inside.sum())
         return draw(
-            figure, "predictions", "Actual against predicted",
+            figure,
+            "predictions",
+            "Actual against predicted",
             f"Density of {plural(len(rows), 'held-out row')}: actual {label} on the horizontal axis against the candidate's prediction on "
             f"the vertical one, from {quantity(low, unit, 3)} to {quantity(high, unit, 3)}. Correlation {number(correlation, 2)}.",
             f"{plural(len(rows), 'sampled held-out row')}; a perfect prediction lies on the dashed line."
             + (f" {plural(outside, 'extreme row')} outside the frame." if outside else ""),
-        )  # fmt: skip
+        )
 
 
 def residuals(sample: Sequence[Sequence[Any]], label: str, unit: str) -> Plot | None:
@@ -72,14 +74,25 @@ def residuals(sample: Sequence[Sequence[Any]], label: str, unit: str) -> Plot | 
         axes = figure.subplots()
         axes.hist(errors, bins=bins, color=CANDIDATE, alpha=0.3, weights=np.full(len(errors), 100 / len(errors)))
         axes.hist(
-            errors, bins=bins, histtype="step", color=CANDIDATE, linewidth=1.8,
-            weights=np.full(len(errors), 100 / len(errors)), label="candidate (filled)",
-        )  # fmt: skip
+            errors,
+            bins=bins,
+            histtype="step",
+            color=CANDIDATE,
+            linewidth=1.8,
+            weights=np.full(len(errors), 100 / len(errors)),
+            label="candidate (filled)",
+        )
         if len(theirs):
             axes.hist(
-                theirs, bins=bins, histtype="step", color=PRODUCTION, linewidth=1.8, linestyle=(0, (4, 2)),
-                weights=np.full(len(theirs), 100 / len(theirs)), label="production (dashed)",
-            )  # fmt: skip
+                theirs,
+                bins=bins,
+                histtype="step",
+                color=PRODUCTION,
+                linewidth=1.8,
+                linestyle=(0, (4, 2)),
+                weights=np.full(len(theirs), 100 / len(theirs)),
+                label="production (dashed)",
+            )
         axes.axvline(0, color=INK, linewidth=1)
         axes.set_xlabel(f"predicted − actual {label}")
         axes.set_ylabel("% of rows")
@@ -89,14 +102,17 @@ def residuals(sample: Sequence[Sequence[Any]], label: str, unit: str) -> Plot | 
         figure.legend(loc="outside upper left", ncols=2)
         spread = _spread("candidate", errors, unit) + (f"; {_spread('production', theirs, unit)}" if len(theirs) else "")
         return draw(
-            figure, "residuals", "Errors",
+            figure,
+            "residuals",
+            "Errors",
             f"Histogram of predicted minus actual {label}. {spread[0].upper()}{spread[1:]}.",
             f"Half of the errors lie within: {spread}. Right of 0 the prediction was too high; the outermost 2 % are not drawn.",
-        )  # fmt: skip
+        )
 
 
-def slices(parts: Sequence[Slice], metric: str, unit: str) -> Plot | None:
+def slices(parts: Sequence[Mapping[str, Any]], decides: Measure) -> Plot | None:
     """Draw the metric of the largest slices, candidate beside production."""
+    metric, unit = decides.name, decides.unit_of()
     known = [part for part in parts if metric_of(part.get("candidate"), metric) is not None]
     shown = sorted(known, key=lambda part: -(finite(part.get("rows")) or 0))[:MOST_BARS]
     if not shown:
@@ -114,9 +130,15 @@ def slices(parts: Sequence[Slice], metric: str, unit: str) -> Plot | None:
         if both:
             bars = [value if value is not None else 0.0 for value in theirs]
             axes.barh(
-                rows + height / 2, bars, height, facecolor="none", edgecolor=PRODUCTION, hatch="////", linewidth=1,
+                rows + height / 2,
+                bars,
+                height,
+                facecolor="none",
+                edgecolor=PRODUCTION,
+                hatch="////",
+                linewidth=1,
                 label="production (hatched)",
-            )  # fmt: skip
+            )
             figure.legend(loc="outside upper left", ncols=2)
         _row_labels(axes, [f"{text(part.get('slice'))} {text(part.get('value'))}" for part in shown])
         axes.axvline(0, color=MUTED, linewidth=1)
@@ -127,16 +149,19 @@ def slices(parts: Sequence[Slice], metric: str, unit: str) -> Plot | None:
             for part, mine, other in zip(shown, ours, theirs, strict=True)
         ]
         return draw(
-            figure, "slices", f"{metric} by slice",
+            figure,
+            "slices",
+            f"{metric} by slice",
             f"Bars of {metric} by slice, candidate{' against production' if both else ''}. {'; '.join(pairs)}.",
             f"The {count(len(shown))} largest of {plural(len(known), 'slice')}; the table below has the numbers."
-            if len(shown) < len(known) else "All slices; the table below has the numbers.",
-        )  # fmt: skip
+            if len(shown) < len(known)
+            else "All slices; the table below has the numbers.",
+        )
 
 
-def trials(results: Sequence[Trial], best: Any, metric: str, direction: str, unit: str) -> Plot | None:
+def trials(results: Sequence[Mapping[str, Any]], best: Any, decides: Measure) -> Plot | None:
     """Draw the metric of each trial on the validation rows, best first, failed ones last."""
-    sign = 1 if direction == "minimize" else -1
+    metric, unit, sign = decides.name, decides.unit_of(), 1 if decides.minimize else -1
     found = [(result, metric_of(result.get("metrics"), metric)) for result in results if not result.get("error")]
     known = sorted(((result, value) for result, value in found if value is not None), key=lambda pair: sign * pair[1])
     if len(known) < 2:  # noqa: PLR2004 (nothing to compare)
@@ -150,14 +175,25 @@ def trials(results: Sequence[Trial], best: Any, metric: str, direction: str, uni
         for row, (result, value) in enumerate(shown):
             is_best = chosen is not None and finite(result.get("number")) == chosen
             axes.plot(
-                value, row, marker="*" if is_best else "o", markersize=15 if is_best else 7, clip_on=False, color=CANDIDATE,
-                markeredgecolor=PAPER, linestyle="none",
-            )  # fmt: skip
+                value,
+                row,
+                marker="*" if is_best else "o",
+                markersize=15 if is_best else 7,
+                clip_on=False,
+                color=CANDIDATE,
+                markeredgecolor=PAPER,
+                linestyle="none",
+            )
             axes.annotate(
-                f"{number(value)}{' best' if is_best else ''}", (value, row), xytext=(10, 0), textcoords="offset points", va="center",
-                fontweight="bold" if is_best else "normal", annotation_clip=False,
-            )  # fmt: skip
-        _row_labels(axes, [f"{text(result.get('number'))} {text(result.get('estimator')).replace('_', ' ')}" for result, _ in shown])
+                f"{number(value)}{' best' if is_best else ''}",
+                (value, row),
+                xytext=(10, 0),
+                textcoords="offset points",
+                va="center",
+                fontweight="bold" if is_best else "normal",
+                annotation_clip=False,
+            )
+        _row_labels(axes, [f"{text(result.get('number'))}: {text(result.get('estimator')).replace('_', ' ')}" for result, _ in shown])
         spread = max(values) - min(values) or abs(values[0]) or 1.0
         axes.set_xlim(min(values) - 0.04 * spread, max(values) + 0.3 * spread)
         axes.set_xlabel(f"{metric} on validation rows{f', {unit}' if unit else ''}")
@@ -165,13 +201,16 @@ def trials(results: Sequence[Trial], best: Any, metric: str, direction: str, uni
         thousands(axes.xaxis)
         pairs = [f"trial {text(result.get('number'))} ({text(result.get('estimator'))}): {number(value)}" for result, value in shown]
         return draw(
-            figure, "trials", f"{metric} by trial", f"{metric} on the validation rows, best first. {'; '.join(pairs)}.",
+            figure,
+            "trials",
+            f"{metric} by trial",
+            f"{metric} on the validation rows, best first. {'; '.join(pairs)}.",
             f"Best first; {'less' if sign == 1 else 'more'} is better. The star is the trial that was chosen. The axis does not start at 0."
             + (f" The best {len(shown)} of {len(known)} trials." if len(shown) < len(known) else ""),
-        )  # fmt: skip
+        )
 
 
-def arrivals(deliveries: Sequence[Arrival]) -> Plot | None:
+def arrivals(deliveries: Sequence[Mapping[str, Any]]) -> Plot | None:
     """Draw rows per arrival: kept, and dropped by the transform."""
     shown = [each for each in deliveries if finite(each.get("rows_raw")) is not None or finite(each.get("rows_clean")) is not None][-36:]
     if len(shown) < 2:  # noqa: PLR2004 (nothing to compare)
@@ -195,9 +234,12 @@ def arrivals(deliveries: Sequence[Arrival]) -> Plot | None:
         rows = [f"{text(each.get('id'))}: {count(kept)} of {count(all_)}" for each, kept, all_ in zip(shown, clean, raw, strict=True)]
         share = percent(dropped.sum() / raw.sum() if raw.sum() else 0)
         return draw(
-            figure, "arrivals", "Rows per arrival", f"Bars of clean rows out of raw rows by arrival. {'; '.join(rows)}.",
+            figure,
+            "arrivals",
+            "Rows per arrival",
+            f"Bars of clean rows out of raw rows by arrival. {'; '.join(rows)}.",
             f"{count(clean.sum())} clean rows of {count(raw.sum())}; the transform left {share} out.",
-        )  # fmt: skip
+        )
 
 
 def _sample(sample: Sequence[Sequence[Any]]) -> Numbers:
@@ -241,8 +283,3 @@ def _row_labels(axes: Axes, labels: list[str]) -> None:
 def _short(label: str) -> str:
     flat = " ".join(label.split())
     return flat if len(flat) <= _LABEL else f"{flat[: _LABEL - 1]}…"
-
-
-def by_name(plots: Sequence[Plot | None]) -> Mapping[str, Plot]:
-    """Plots that there are, by name."""
-    return {plot.name: plot for plot in plots if plot is not None}

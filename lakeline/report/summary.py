@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from lakeline.report.cards import cards
+from lakeline.report.compared import comparison
 from lakeline.report.page import kicker, meta
-from lakeline.report.sections import comparison, gates, lineage
-from lakeline.report.verdict import cards, judge
+from lakeline.report.sections import gates, lineage
+from lakeline.report.verdict import judge
 from lakeline.report.words import SPACE
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ def summary(record: Mapping[str, Any]) -> str:
         lines += [*(f"- {plain(reason)}" for reason in verdict.reasons), ""]
     figures = cards(record)
     if figures:
-        rows = [f"| {plain(each.label)} | {plain(each.value)} | {plain(each.note)} |" for each in figures]
+        rows = [f"| {plain(each.label)} | {plain(f'{each.value} {each.unit}'.strip())} | {plain(each.note)} |" for each in figures]
         lines += ["| Figure | Value | Remark |", "|---|---:|---|", *rows, ""]
     for section in (comparison(record, drawn=False), gates(record)):
         lines += _first_table(section)

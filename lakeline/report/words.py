@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,6 +15,7 @@ SPACE = "\u00a0"
 DASH = "–"
 """Stands where there is no value."""
 _THOUSAND = 1000
+_NOISE = 0.005
 _MINUTE = 60
 _HOUR = 3600
 
@@ -53,6 +54,20 @@ def number(value: Any, digits: int = 4) -> str:
     return _minus(written)
 
 
+def brief(value: Any, digits: int = 4) -> str:
+    """Number as somebody would write it down: without zeros at its end."""
+    shown = number(value, digits)
+    return shown.rstrip("0").rstrip(".") if "." in shown and "e" not in shown and finite(value) is not None else shown
+
+
+def pair(one: Any, other: Any) -> tuple[str, str]:
+    """Two numbers to as many digits, from four to seven, as it takes to tell them apart."""
+    digits, most = 4, 7
+    while digits < most and finite(one) != finite(other) and number(one, digits) == number(other, digits):
+        digits += 1
+    return number(one, digits), number(other, digits)
+
+
 def text(value: Any) -> str:
     """Any value as text: a dash for none, yes or no for a boolean."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
@@ -69,13 +84,16 @@ def printable(value: str) -> str:
     return "".join("\ufffd" if unicodedata.category(char) == "Cc" and char not in "\n\t" else char for char in value)
 
 
-def percent(fraction: Any, digits: int = 1) -> str:
-    """Fraction as a percentage."""
+def percent(fraction: Any) -> str:
+    """Fraction as a percentage: to a tenth, below 1 % to a hundredth."""
     known = finite(fraction)
     if known is None:
         return DASH
+    if known == 0:
+        return f"0{SPACE}%"
+    digits = 1 if abs(known) >= 0.00995 else 2  # noqa: PLR2004 (what is shown as 1.0 %)
     shown = f"{100 * known:,.{digits}f}"
-    if known != 0 and float(shown.replace(",", "")) == 0:
+    if float(shown.replace(",", "")) == 0:
         least = f"{10**-digits:.{digits}f}"
         return f"<{SPACE}{least}{SPACE}%" if known > 0 else f">{SPACE}−{least}{SPACE}%"
     return f"{_minus(shown)}{SPACE}%"
@@ -118,14 +136,6 @@ def metric_of(metrics: Mapping[str, Any] | float | None, name: str) -> float | N
     return finite(metrics.get(name))
 
 
-def improvement(candidate: Any, production: Any, direction: str) -> float | None:
-    """By what fraction of production's metric the candidate is better (negative: worse)."""
-    ours, theirs = finite(candidate), finite(production)
-    if ours is None or theirs is None or theirs == 0:
-        return None
-    return (theirs - ours) / abs(theirs) if direction == "minimize" else (ours - theirs) / abs(theirs)
-
-
 def compared(better_by: float | None) -> str:
     """An improvement in words."""
     if better_by is None:
@@ -133,6 +143,13 @@ def compared(better_by: float | None) -> str:
     if better_by == 0:
         return "the same"
     return f"{percent(abs(better_by))} {'better' if better_by > 0 else 'worse'}"
+
+
+def tone(better_by: float | None) -> Literal["good", "bad", "neutral"]:
+    """Whether an improvement is good or bad news; one of less than half a percent is neither."""
+    if better_by is None or abs(better_by) < _NOISE:
+        return "neutral"
+    return "good" if better_by > 0 else "bad"
 
 
 def plural(amount: Any, one: str, many: str | None = None) -> str:
