@@ -1,0 +1,1 @@
+"""What Lakeline costs, against what one would pick instead."""
