@@ -38,10 +38,8 @@ def generate(root: Path = ROOT) -> dict[Path, str]:
         files[face.with_name("component.yaml")] = _compiled(component)
         files[face.with_name("README.md")] = _readme(step, component)
         rows.append(f"| [{step}]({step}/README.md) | {_first_sentence(component)} |")
-    files[root / "components" / "README.md"] = "\n".join(
-        ["# Components", "", "One folder a component; `component.yaml` is what others load.", "", "| component | what it does |", "|---|---|"]
-        + [*rows, ""]
-    )
+    title = ["# Components", "", "One folder a component; `component.yaml` is what others load.", ""]
+    files[root / "components" / "README.md"] = "\n".join([*title, "| component | what it does |", "|---|---|", *rows, ""])
     for name in PIPELINES:
         pipeline = getattr(importlib.import_module(f"pipelines.{name}"), name)
         files[root / "pipelines" / "compiled" / f"{name}.yaml"] = _compiled(pipeline)
@@ -94,10 +92,16 @@ def _readme(step: str, component: BaseComponent) -> str:
     return "\n".join(lines)
 
 
-_TYPES = {"typing.List[str]": "list of text", "typing.List[int]": "list of integers", "String": "text", "Integer": "integer", "Float": "number"}
+_TYPES = {
+    "typing.List[str]": "list of text",
+    "typing.List[int]": "list of integers",
+    "String": "text",
+    "Integer": "integer",
+    "Float": "number",
+}
 
 
-def _type(spec: Any) -> str:  # noqa: ANN401 (kfp's InputSpec or OutputSpec)
+def _type(spec: Any) -> str:
     kind = str(spec.type).removeprefix("system.").split("@")[0]
     kind = _TYPES.get(kind, kind)
     return f"{kind}, default `{spec.default!r}`" if getattr(spec, "optional", False) else kind

@@ -1,5 +1,8 @@
 """The data pipeline: arrivals from their source to clean, checked rows on main."""
 
+# pyright: basic, reportAttributeAccessIssue=false, reportCallIssue=false, reportArgumentType=false
+# A component called in a pipeline is a task; to a type checker it is the function that it was made of.
+
 from typing import Any, List
 
 from kfp import dsl
@@ -11,7 +14,7 @@ from components.transform.component import transform
 from components.validate.component import validate
 
 
-def deliver(dataset: Any, ingested: Any) -> dsl.PipelineTask:  # noqa: ANN401 (pipeline channels, typed by kfp at compile time)
+def deliver(dataset: Any, ingested: Any) -> dsl.PipelineTask:
     """Check, transform, check again and publish what was ingested; the wiring shared with `continuous`."""
     place = {"dataset": dataset, "branch": ingested.outputs["branch"], "arrivals": ingested.outputs["arrivals"]}
     raw = validate(commit=ingested.outputs["commit"], layer="raw", **place).set_display_name("validate raw")
@@ -28,7 +31,7 @@ def deliver(dataset: Any, ingested: Any) -> dsl.PipelineTask:  # noqa: ANN401 (p
 
 
 @dsl.pipeline(name="data")
-def data(dataset: str, arrivals: List[str]) -> None:  # noqa: UP006 (kfp reads typing's List)
+def data(dataset: str, arrivals: List[str]) -> None:
     """Bring arrivals into the lake: ingest, validate, transform, validate, publish.
 
     The arrivals are written to a branch of their own, checked there as raw and as clean rows, and merged into main

@@ -48,7 +48,9 @@ def play(dataset: str, console: Console) -> bool:
     ends: list[dict[str, Any]] = []
 
     _title(console, "1. The first arrivals, and a first model")
-    ends.append(execute("continuous", {"dataset": dataset, "arrivals": expand(spec, scene["first"]), "learn_from": "*", "trials": 0}, console))
+    ends.append(
+        execute("continuous", {"dataset": dataset, "arrivals": expand(spec, scene["first"]), "learn_from": "*", "trials": 0}, console)
+    )
     show_result(ends[-1], console)
 
     _title(console, "2. More data arrives; the watch notices, retrains, and the gates decide")
@@ -114,10 +116,9 @@ def _write_corrupted(spec: DatasetSpec, scene: dict[str, Any], to: Path) -> None
         source = fetch(spec, scene["arrival"], Path(folder))
         with duckdb.connect() as database:
             database.execute("CREATE TABLE rows AS SELECT * FROM read_csv(?, all_varchar = true)", [str(source.path)])
-            every = int(scene["every"])
-            column = scene["column"]
-            database.execute(f'UPDATE rows SET "{column}" = ? WHERE rowid % {every} = 0', [scene["value"]])
-            database.execute(f"COPY rows TO '{to}' (FORMAT csv, HEADER)")
+            column, every = scene["column"].replace('"', '""'), int(scene["every"])
+            database.execute(f'UPDATE rows SET "{column}" = ? WHERE rowid % {every} = 0', [scene["value"]])  # noqa: S608 (our own file)
+            database.table("rows").write_csv(str(to))
 
 
 def _end(dataset: str, ends: list[dict[str, Any]], console: Console) -> None:
@@ -130,7 +131,9 @@ def _end(dataset: str, ends: list[dict[str, Any]], console: Console) -> None:
     for end in ends:
         metrics, production = end["metrics"] or {}, end["production_metrics"] or {}
         name = next(iter(metrics), None)
-        against = f"{metrics[name]:.3f} / {production[name]:.3f}" if name and name in production else (f"{metrics[name]:.3f} / –" if name else "")
+        against = (
+            f"{metrics[name]:.3f} / {production[name]:.3f}" if name and name in production else (f"{metrics[name]:.3f} / –" if name else "")
+        )
         outcome = end["verdict"] or ("refused" if end["status"] == "failed" else end["message"] or "published")
         rows = f"{end['rows_clean']:,}" if end["rows_clean"] else ""
         table.add_row(end["run_id"], _span(end["arrivals"]), rows, against, outcome)

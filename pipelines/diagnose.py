@@ -70,7 +70,11 @@ def _packages() -> _Said:
             continue
         if version not in requirement.specifier:
             wrong.append(f"{requirement.name} {version} isn't {requirement.specifier}")
-    yield ("fails", "; ".join(wrong) + ". Run `make setup`.") if wrong else ("good", f"kfp {metadata.version('kfp')}, mlflow {metadata.version('mlflow')}")
+    yield (
+        ("fails", "; ".join(wrong) + ". Run `make setup`.")
+        if wrong
+        else ("good", f"kfp {metadata.version('kfp')}, mlflow {metadata.version('mlflow')}")
+    )
 
 
 def _home() -> _Said:

@@ -33,7 +33,9 @@ def prepare(dataset: str, console: Console) -> DatasetSpec:
     except UsageError:  # written elsewhere: the lake has all that a run needs
         return pinned.spec
     if local.digest != pinned.digest:
-        console.say(f"The local spec of {dataset} differs from the lake's, which counts. To take the local one: lakeline dataset push {dataset}")
+        console.say(
+            f"The local spec of {dataset} differs from the lake's, which counts. To take the local one: lakeline dataset push {dataset}"
+        )
     return pinned.spec
 
 

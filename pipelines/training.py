@@ -1,5 +1,8 @@
 """The training pipeline: a commit of clean rows to a registered and, if the gates hold, promoted model."""
 
+# pyright: basic, reportAttributeAccessIssue=false, reportCallIssue=false, reportArgumentType=false
+# A component called in a pipeline is a task; to a type checker it is the function that it was made of.
+
 from typing import Any
 
 from kfp import dsl
@@ -14,7 +17,7 @@ from components.search.component import search
 from components.split.component import split
 
 
-def learn(dataset: Any, arrivals: Any, resolved: Any) -> dsl.PipelineTask:  # noqa: ANN401 (pipeline channels, typed by kfp at compile time)
+def learn(dataset: Any, arrivals: Any, resolved: Any) -> dsl.PipelineTask:
     """Train, score, register and promote from a pinned commit; the wiring shared with `continuous`."""
     pinned = {"dataset": dataset, "commit": resolved.outputs["commit"]}
     rows = split(arrivals=arrivals, **pinned)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -40,7 +40,7 @@ class Seen:
 
 
 @contextmanager
-def watching(dataset: str) -> Iterator[Seen]:
+def watching(dataset: str) -> Generator[Seen]:
     """Hold the watch of a data set: one process at a time, so that one commit starts one run.
 
     Raises
@@ -106,7 +106,7 @@ def arrived(dataset: str, spec: DatasetSpec, arrivals: str, seen: Seen) -> list[
         What was tried before.
     """
     from lakeline.data.arrivals import expand
-    from lakeline.data.source import available
+    from lakeline.data.available import available
 
     lake = open_lake(dataset)
     known = {entry.path for entry in lake.ls("main", "clean/")}

@@ -12,7 +12,7 @@ def fit(
     dataset: str,
     commit: str,
     train: dsl.Input[dsl.Dataset],
-    results: List[str],  # noqa: UP006
+    results: List[str],
     model: dsl.Output[dsl.Model],
 ) -> str:
     """Fit the best trial's estimator on all training rows.

@@ -8,7 +8,7 @@ from components.image import STEPS_IMAGE
 
 
 @dsl.component(base_image=STEPS_IMAGE, install_kfp_package=False)
-def ingest(dataset: str, arrivals: List[str]) -> NamedTuple("Ingested", status=str, branch=str, commit=str, arrivals=List[str]):  # noqa: UP006
+def ingest(dataset: str, arrivals: List[str]) -> NamedTuple("Ingested", status=str, branch=str, commit=str, arrivals=List[str]):
     """Bring arrivals from their source onto a branch of their own in the lake.
 
     An arrival that the lake has already, with the same content, is left as it is.
@@ -31,9 +31,7 @@ def ingest(dataset: str, arrivals: List[str]) -> NamedTuple("Ingested", status=s
     arrivals
         The arrivals that are new.
     """
-    from collections import namedtuple
-
     from lakeline.data.ingest import ingest as bring
 
     result = bring(dataset, arrivals)
-    return namedtuple("Ingested", "status branch commit arrivals")(result.status, result.branch, result.commit, list(result.arrivals))
+    return result.status, result.branch, result.commit, list(result.arrivals)

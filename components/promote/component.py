@@ -13,7 +13,7 @@ def promote(
     commit: str,
     version: int,
     evaluation: dsl.Input[dsl.Artifact],
-    results: List[str],  # noqa: UP006
+    results: List[str],
     best: str,
     run_id: str,
     report: dsl.Output[dsl.HTML],

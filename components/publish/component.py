@@ -12,7 +12,7 @@ def publish(
     dataset: str,
     branch: str,
     commit: str,
-    arrivals: List[str],  # noqa: UP006
+    arrivals: List[str],
     raw_report: dsl.Input[dsl.Artifact],
     clean_report: dsl.Input[dsl.Artifact],
     run_id: str,

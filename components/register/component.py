@@ -14,7 +14,7 @@ def register(
     train: dsl.Input[dsl.Dataset],
     model: dsl.Input[dsl.Model],
     evaluation: dsl.Input[dsl.Artifact],
-    results: List[str],  # noqa: UP006
+    results: List[str],
     run_id: str,
     started: float,
 ) -> int:

@@ -8,9 +8,9 @@ from components.image import STEPS_IMAGE
 
 
 @dsl.component(base_image=STEPS_IMAGE, install_kfp_package=False)
-def resolve(
-    dataset: str, ref: str, arrivals: str, trials: int
-) -> NamedTuple("Resolved", commit=str, status=str, trials=List[int], started=float):  # noqa: UP006
+def resolve(dataset: str, ref: str, arrivals: str, trials: int) -> NamedTuple(
+    "Resolved", commit=str, status=str, trials=List[int], started=float
+):
     """Pin what a run learns from: what a branch or tag means changes, what a commit means doesn't.
 
     Parameters
@@ -35,9 +35,7 @@ def resolve(
     started
         When the run started, in seconds since 1970.
     """
-    from collections import namedtuple
-
     from lakeline.training.plan import plan
 
     result = plan(dataset, ref, arrivals, trials)
-    return namedtuple("Resolved", "commit status trials started")(result.commit, result.status, list(result.trials), result.started)
+    return result.commit, result.status, list(result.trials), result.started

@@ -12,7 +12,7 @@ def transform(
     dataset: str,
     branch: str,
     commit: str,
-    arrivals: List[str],  # noqa: UP006
+    arrivals: List[str],
 ) -> NamedTuple("Transformed", commit=str, rows_raw=int, rows_clean=int):
     """Make clean rows of the raw rows of arrivals, with the transform.sql of the spec, and commit them to the branch.
 
@@ -36,9 +36,7 @@ def transform(
     rows_clean
         Number of rows after.
     """
-    from collections import namedtuple
-
     from lakeline.data.transform import transform as clean
 
     result = clean(dataset, branch, commit, arrivals)
-    return namedtuple("Transformed", "commit rows_raw rows_clean")(result.commit, result.rows_raw, result.rows_clean)
+    return result.commit, result.rows_raw, result.rows_clean

@@ -12,7 +12,7 @@ def validate(
     dataset: str,
     branch: str,
     commit: str,
-    arrivals: List[str],  # noqa: UP006
+    arrivals: List[str],
     layer: str,
     report: dsl.Output[dsl.Artifact],
 ) -> int:

@@ -27,7 +27,11 @@ def _default_dataset() -> str:
 DATASET = Annotated[
     str,
     typer.Option(
-        "--dataset", "-d", envvar="LAKELINE_DATASET", default_factory=_default_dataset, show_default="the one that datasets/DEFAULT names",
+        "--dataset",
+        "-d",
+        envvar="LAKELINE_DATASET",
+        default_factory=_default_dataset,
+        show_default="the one that datasets/DEFAULT names",
         help="Name of the data set (`lakeline dataset list`).",
     ),
 ]

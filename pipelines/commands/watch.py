@@ -42,7 +42,7 @@ def watch(
             time.sleep(interval)
 
 
-def look(dataset: str, seen: Any, arrivals: str | None, console: Console) -> list[dict[str, Any]]:  # noqa: ANN401 (Seen, imported late)
+def look(dataset: str, seen: Any, arrivals: str | None, console: Console) -> list[dict[str, Any]]:
     """Look once, and run what there is to run; results as of `execute`."""
     from pipelines.execute import execute, prepare
     from pipelines.show import show_result
