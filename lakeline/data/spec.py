@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import string
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+
+from lakeline.data.consistency import inconsistencies
 
 Scalar = bool | int | float | str
 ParameterValue = int | str
@@ -36,6 +36,7 @@ class Arrival(_Part):
 
 class _Source(_Part):
     format: Literal["parquet", "csv"]
+    delimiter: str = Field(default=",", min_length=1, max_length=1, description="What separates the fields of a CSV.")
     null: str | None = Field(default=None, description="Text that means null in a CSV, besides the empty field.")
     local: str | None = Field(default=None, description="Path template of a local copy in the folder LAKELINE_DATA, which is tried first.")
     member: str | None = Field(default=None, description="File to read within the source, if that is a zip archive.")
@@ -60,6 +61,14 @@ class PackageSource(_Source):
     path: str = Field(description="Path of the file within the package.")
 
 
+def _regular(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from error
+    return text
+
+
 ColumnType = Literal["integer", "number", "text", "timestamp", "boolean", "any"]
 
 
@@ -72,7 +81,9 @@ class Column(_Part):
     minimum: float | None = None
     maximum: float | None = None
     one_of: tuple[Scalar, ...] | None = None
-    pattern: str | None = Field(default=None, description="Regular expression that the whole text matches.")
+    pattern: Annotated[str, AfterValidator(_regular)] | None = Field(
+        default=None, description="Regular expression that the whole text matches."
+    )
     unique: bool = False
     regex: bool = Field(
         default=False, description="The column's name is a regular expression that must match all of some column's name, unless `optional`."
@@ -80,13 +91,8 @@ class Column(_Part):
 
     @model_validator(mode="after")
     def _checks_fit_type(self) -> Column:
-        if self.pattern is not None:
-            if self.type != "text":
-                raise ValueError(f"pattern: only text has a pattern; the type is {self.type!r}")
-            try:
-                re.compile(self.pattern)
-            except re.error as error:
-                raise ValueError(f"pattern: {self.pattern!r} is not a regular expression: {error}") from error
+        if self.pattern is not None and self.type != "text":
+            raise ValueError(f"pattern: only text has a pattern; the type is {self.type!r}")
         if (self.minimum is not None or self.maximum is not None) and self.type not in {"integer", "number"}:
             raise ValueError(f"minimum and maximum: only numbers have them; the type is {self.type!r}")
         if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
@@ -100,6 +106,12 @@ class Table(_Part):
     columns: dict[str, Column]
     strict: bool = Field(default=True, description="Refuse columns that are not named here.")
     minimum_rows: int = Field(default=1, ge=1, description="Fewest rows an arrival may have.")
+
+    @model_validator(mode="after")
+    def _names_regular(self) -> Table:
+        for name in (name for name, column in self.columns.items() if column.regex):
+            _regular(name)
+        return self
 
 
 class Target(_Part):
@@ -251,49 +263,7 @@ class DatasetSpec(_Part):
     @model_validator(mode="after")
     def _consistent(self) -> DatasetSpec:
         """Check what no part can check alone; all mistakes are said at once, each on a line, after the field that it is in."""
-        mistakes = [*self._columns_wrong(), *self._templates_wrong()]
+        mistakes = list(inconsistencies(self))
         if mistakes:
             raise ValueError("\n".join(mistakes))
         return self
-
-    def _columns_wrong(self) -> Iterator[str]:
-        clean = self.clean.columns
-        uses = [("target.column", self.target.column), *(("features.categorical", name) for name in self.features.categorical)]
-        uses += [("features.numeric", name) for name in self.features.numeric] + [("slices", name) for name in self.slices]
-        uses += [("split.column", self.split.column)] if isinstance(self.split, TimeSplit) else []
-        for where, name in uses:
-            if name not in clean:
-                yield f"{where}: {name!r} is not a column of clean.columns ({', '.join(clean)})"
-            elif clean[name].nullable or clean[name].optional:
-                yield f"{where}: {name!r} is nullable or optional in clean.columns; every row needs it"
-            elif where in _TYPES and clean[name].type not in _TYPES[where]:
-                yield f"{where}: {name!r} is {clean[name].type!r} in clean.columns; it must be {' or '.join(_TYPES[where])}"
-        if not self.features.all:
-            yield "features: name at least one categorical or numeric column"
-        if self.target.column in self.features.all:
-            yield f"features: {self.target.column!r} is the target; a model must not see it"
-        for name in sorted({name for name in self.features.all if self.features.all.count(name) > 1}):
-            yield f"features: {name!r} is named twice"
-
-    def _templates_wrong(self) -> Iterator[str]:
-        known = set(self.arrival.parameters)
-        source: dict[str, Any] = self.source.model_dump()
-        templates = [("arrival.id", self.arrival.id)]
-        templates += [(f"source.{key}", source[key]) for key in ("url", "local", "path", "member", "where") if source.get(key)]
-        for where, template in templates:
-            try:
-                used = {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
-            except ValueError as error:
-                yield f"{where}: {template!r} is not a template: {error}"
-                continue
-            for name in sorted(used - known):
-                yield f"{where}: there is no arrival parameter {name!r} (there are: {', '.join(sorted(known))})"
-            for name in sorted(known - used) if where == "arrival.id" else ():
-                yield f"{where}: parameter {name!r} is not in the id, so that two arrivals would have the same one"
-
-
-_TYPES = {
-    "target.column": ("integer", "number"),
-    "features.numeric": ("integer", "number", "boolean"),
-    "split.column": ("timestamp", "integer", "number"),
-}
