@@ -1,14 +1,14 @@
-"""What an arrival changes in the data: each column of the new rows against all earlier ones."""
+"""What a delivery changes in the data: each column of the new rows against all earlier ones."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from lakeline.report.parts import Cell, Table, first, head, real, share
-from lakeline.report.words import finite, number, percent, plural, text
+from lakeline.report.words import DASH, SPACE, brief, count, finite, percent, plural, text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 _NOTABLE_SHIFT = 0.25
 _NOTABLE_NULLS = 0.01
@@ -21,84 +21,91 @@ def tables(changes: Mapping[str, Any]) -> tuple[str, list[Table]] | None:
     Parameters
     ----------
     changes
-        What publish found.
+        See lakeline.data.profile.changes.
 
     Returns
     -------
     tuple[str, list[Table]] | None
         A sentence and the tables; None when there was nothing to compare with.
     """
-    columns = changes.get("columns") or {}
-    named: Sequence[tuple[str, Mapping[str, Any]]] = (
-        list(columns.items()) if hasattr(columns, "items") else [(text(each.get("column") or each.get("name")), each) for each in columns]
-    )
-    if not named:
+    columns: Mapping[str, Mapping[str, Any]] = changes.get("columns") or {}
+    if not columns:
         return None
-    rows: list[list[Cell]] = []
-    notable: list[str] = []
-    for name, column in named:
-        before, after = column.get("before") or {}, column.get("after") or {}
-        shift, remark = _remark(column, before, after)
-        notable += [name] if remark else []
-        rows.append(
-            [
-                first(name),
-                real(before.get("mean")),
-                real(after.get("mean")),
-                real(shift, 2),
-                _range(before),
-                _range(after),
-                share(_nulls(before)),
-                share(_nulls(after)),
-                Cell(remark or "as before", "bad" if remark else "neutral"),
-            ]
-        )
-    names = ("Column", "Mean before", "Mean now", "Shift", "Range before", "Range now", "Null before", "Null now", "Remark")
-    table = Table(
-        "Columns of the new rows against all earlier rows; shift: difference of the means in standard deviations of the earlier rows",
-        head(*names, numbers=names[1:-1]),
-        rows,
-    )
-    sizes = [(changes.get("rows") or {}).get(key) for key in ("before", "after")] if hasattr(changes.get("rows"), "get") else []
-    compared = (
-        f"{plural(sizes[1], 'new row')} against {plural(sizes[0], 'earlier row')}. "
-        if all(finite(size) for size in sizes) and sizes
-        else ""
-    )
-    said = (
-        f"{plural(len(notable), 'column')} of {len(rows)} changed notably: {', '.join(notable)}."
-        if notable
-        else "No column changed notably."
-    )
-    return compared + said, [table]
+    remarks = {name: _remarks(column) for name, column in columns.items()}
+    notable = [name for name, said in remarks.items() if said]
+    nulls = any(_of(column, when).get("null_share") for column in columns.values() for when in ("before", "after"))
+    names = ["Column", "Mean before", "Mean now", "Shift", "Range before", "Range now"]
+    names += ["Null before", "Null now", "Remark"] if nulls else ["Remark"]
+    rows = [_row(name, column, remarks[name], nulls=nulls) for name, column in columns.items()]
+    rows.sort(key=lambda row: row[-1].kind != "note")
+    caption = "Columns of the new rows against all earlier rows. Shift: difference of the means in standard deviations of the earlier rows"
+    sizes = changes.get("rows") or {}
+    sentence = f"{plural(sizes['after'], 'new row')} against {plural(sizes['before'], 'earlier row')}. " if sizes.get("before") else ""
+    if notable:
+        sentence += f"{count(len(notable))} of {plural(len(rows), 'column')} changed notably: {', '.join(notable)}."
+    else:
+        sentence += f"None of {plural(len(rows), 'column')} changed notably."
+    return sentence, [Table(caption, head(*names, numbers=names[1:-1]), rows)]
 
 
-def _remark(column: Mapping[str, Any], before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[float | None, str]:
+def _row(name: str, column: Mapping[str, Any], remarks: list[str], *, nulls: bool) -> list[Cell]:
+    before, after = _of(column, "before"), _of(column, "after")
+    row = [
+        first(name),
+        real(before.get("mean")),
+        real(after.get("mean")),
+        Cell(_signed(_shift(column)), "number"),
+        _range(before),
+        _range(after),
+    ]
+    row += [share(before.get("null_share")), share(after.get("null_share"))] if nulls else []
+    return [*row, Cell("; ".join(remarks), "note") if remarks else Cell("as before", "neutral")]
+
+
+def _remarks(column: Mapping[str, Any]) -> list[str]:
+    before, after = _of(column, "before"), _of(column, "after")
+    if not before:
+        return ["new column"]
     remarks: list[str] = []
-    shift = None
-    old, new, spread = finite(before.get("mean")), finite(after.get("mean")), finite(before.get("std"))
-    if old is not None and new is not None and spread:
-        shift = (new - old) / spread
-        if abs(shift) >= _NOTABLE_SHIFT:
-            remarks.append(f"mean {'rose' if shift > 0 else 'fell'}")
-    nulls = (_nulls(after) or 0) - (_nulls(before) or 0)
+    shift = _shift(column)
+    if shift is not None and abs(shift) >= _NOTABLE_SHIFT:
+        remarks.append(f"mean {'rose' if shift > 0 else 'fell'}")
+    nulls = (finite(after.get("null_share")) or 0) - (finite(before.get("null_share")) or 0)
     if abs(nulls) >= _NOTABLE_NULLS:
-        remarks.append(f"{percent(abs(nulls))} {'more' if nulls > 0 else 'fewer'} nulls")
-    categories = [text(each) for each in column.get("new_categories") or []]
-    if categories:
-        shown = ", ".join(categories[:_MOST_CATEGORIES]) + (
-            f" and {len(categories) - _MOST_CATEGORIES} more" if len(categories) > _MOST_CATEGORIES else ""
-        )
-        remarks.append(f"new: {shown}")
-    return shift, "; ".join(remarks)
+        remarks.append(f"nulls {'rose' if nulls > 0 else 'fell'} by {percent(abs(nulls))} of the rows")
+    new = [text(each) for each in column.get("new_categories") or []]
+    if new:
+        more = int(finite(column.get("new_categories_count")) or len(new)) - len(new[:_MOST_CATEGORIES])
+        remarks.append(f"new: {', '.join(new[:_MOST_CATEGORIES])}{f' and {count(more)} more' if more > 0 else ''}")
+    return remarks
 
 
-def _nulls(profile: Mapping[str, Any]) -> float | None:
-    return next((finite(profile[key]) for key in ("null_share", "nulls", "null") if key in profile), None)
+def _of(column: Mapping[str, Any], when: str) -> Mapping[str, Any]:
+    return column.get(when) or {}
+
+
+def _shift(column: Mapping[str, Any]) -> float | None:
+    old, new = finite(_of(column, "before").get("mean")), finite(_of(column, "after").get("mean"))
+    spread = finite(_of(column, "before").get("std"))
+    return (new - old) / spread if old is not None and new is not None and spread else None
+
+
+def _signed(shift: float | None) -> str:
+    if shift is None:
+        return DASH
+    return f"{'+' if shift > 0 else '−' if shift < 0 else ''}{abs(shift):.2f}"
 
 
 def _range(profile: Mapping[str, Any]) -> Cell:
-    low, high = profile.get("min"), profile.get("max")
-    if low is None and high is None:
-        return Cell("–", "number")
-    return Cell(" to ".join(number(each, 3) if finite(each) is not None else text(each) for each in (low, high)), "number")
+    if profile.get("categories") is not None:
+        return Cell(plural(profile["categories"], "value"), "number")
+    if "categories" in profile:
+        return Cell("many values", "number")
+    low, high = (profile.get(key) for key in ("min", "max"))
+    if low is None or high is None:
+        return Cell(DASH, "number")
+    if finite(low) is None:  # times: midnights go without saying
+        return Cell(" to ".join(text(each).removesuffix(" 00:00:00") for each in (low, high)), "number")
+    if low == high:
+        return Cell(brief(low), "number")
+    return Cell(f"{brief(low)} to{SPACE}{brief(high)}", "number")

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from lakeline.report.figure import Plot
 
-Kind = Literal["text", "number", "id", "good", "bad", "neutral", "value"]
-_MARKS: dict[str, str] = {"good": "✓ ", "bad": "✗ "}
+Kind = Literal["text", "number", "id", "good", "bad", "note", "neutral", "value"]
+_MARKS: dict[str, str] = {"good": "✓ ", "bad": "✗ ", "note": "▲ "}
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lakeline.report import compared, delivered
 from lakeline.report.parts import Cell, Section, Table, first, head, identifier
-from lakeline.report.words import brief, plural, text
+from lakeline.report.words import brief, finite, percent, plural, text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,6 +20,8 @@ _LINEAGE = {
     "pipeline_run": "Pipeline run",
     "seed": "Seed",
 }
+_FRACTIONS = {"improvement", "slices"}
+"""Gates whose numbers are fractions of production's metric."""
 
 
 def sections(record: Mapping[str, Any]) -> list[Section]:
@@ -37,8 +39,8 @@ def gates(record: Mapping[str, Any]) -> Section | None:
         [
             first(gate.get("name")),
             Cell("holds", "good") if gate.get("passed") else Cell("refuses", "bad"),
-            _value(gate.get("observed")),
-            _value(gate.get("bound")),
+            _value(gate, "observed"),
+            _value(gate, "bound"),
             Cell(text(gate.get("text"))),
         ]
         for gate in found
@@ -88,5 +90,6 @@ def _names(columns: Any) -> str:
     return text(columns) if isinstance(columns, str) else ", ".join(text(column) for column in columns)
 
 
-def _value(value: Any) -> Cell:
-    return Cell(brief(value), "number")
+def _value(gate: Mapping[str, Any], key: str) -> Cell:
+    value = gate.get(key)
+    return Cell(percent(value) if gate.get("name") in _FRACTIONS and finite(value) is not None else brief(value), "number")

@@ -12,13 +12,14 @@ from lakeline.report.words import SPACE, compared, count, finite, listed, metric
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-Outcome = Literal["promoted", "held", "refused", "failed", "published", "repeated", "evaluated", "ended"]
+Outcome = Literal["promoted", "held", "refused", "failed", "published", "checked", "repeated", "evaluated", "ended"]
 _LABELS: dict[Outcome, str] = {
     "promoted": "✓ Promoted",
     "held": "■ Held back",
     "refused": "✗ Refused",
     "failed": "✗ Failed",
     "published": "✓ Published",
+    "checked": "✓ Checked",
     "repeated": "= Nothing new",
     "evaluated": "● Evaluated",
     "ended": "● Ended",
@@ -80,6 +81,11 @@ def _published(record: Mapping[str, Any]) -> Verdict:
         rows = sum(finite(each.get("rows_clean")) or 0 for each in arrivals)
         added = f" with {plural(rows, 'clean row')}" if rows else ""
         return Verdict("published", f"{names} {was} published{added}: every check holds.")
+    checked: Sequence[Mapping[str, Any]] = record.get("validation") or []
+    if checked:
+        names = listed(list(dict.fromkeys(text(each.get("arrival")) for each in checked)))
+        layers = " and ".join(dict.fromkeys(text(each.get("layer")) for each in checked))
+        return Verdict("checked", f"{names}: every check of the {layers} rows holds.")
     return Verdict("ended", f"The run of {_dataset(record)} ended.")
 
 
