@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import shutil
 import time
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _DRAFT = "lakeline-draft-"
 _STALE = 24 * 3600
 _PAGE = 1000
+_PIECE = 8 << 20
 
 
 class LakefsLake:
@@ -61,15 +63,7 @@ class LakefsLake:
         self._repo = Repository(name, client=client)
         self._locks = locks
         self._seen: set[str] = set()
-        self._files = LakeFSFileSystem(
-            host=client.config.host,
-            username=client.config.username,
-            password=client.config.password,
-            access_token=client.config.access_token,
-            create_branch_ok=False,
-            skip_instance_cache=True,
-            use_listings_cache=False,
-        )
+        self._files = LakeFSFileSystem(host=self.endpoint, create_branch_ok=False, use_listings_cache=False, skip_instance_cache=True)
         self._files.client = client
 
     @guarded
@@ -130,14 +124,7 @@ class LakefsLake:
         if not writes and not removals:
             return head
         with self._draft(head) as draft:
-            for path, content in writes.items():
-                address = f"{self.name}/{draft}/{path}"
-                if isinstance(content, bytes):
-                    self._files.pipe_file(address, content)
-                else:
-                    self._files.put_file(content, address, precheck=False)
-            for at in range(0, len(removals), _PAGE):
-                self._repo.branch(draft).delete_objects(removals[at : at + _PAGE])
+            self._stage(draft, writes, removals)
             self._repo.branch(draft).commit(message, checked)
             with self._writing():
                 before = self._expect(branch, expect)
@@ -155,12 +142,13 @@ class LakefsLake:
     def merge(self, source: str, into: str, message: str, metadata: Mapping[str, str] | None = None) -> CommitId:
         """Merge the commit of `source` into branch `into`, atomically: see `Lake.merge`."""
         checked = names.check_metadata(metadata)
-        theirs, head = self._resolve(source), self._head(into)
+        theirs = self._resolve(source)
         with self._writing():
+            head = self._head(into)
             with api_exception_handler():
-                base = self._sdk.refs_api.find_merge_base(self.name, theirs, into)
-            if theirs in (base.base_commit_id, head):
-                return cast("CommitId", base.destination_commit_id)
+                base = self._sdk.refs_api.find_merge_base(self.name, theirs, into).base_commit_id  # its other two ids are swapped
+            if theirs in (base, head):
+                return head
             try:
                 return self._merge(theirs, into, message, checked, allow_empty=True)
             except ConflictException as error:
@@ -217,11 +205,11 @@ class LakefsLake:
     def download(self, ref: str, path: str, to: Path) -> Path:
         """Copy a file at a ref to the local file `to`, streaming; `to` is complete or absent. Returns `to`."""
         address = self._address(ref, path)
-        with arriving(to) as temporary:
-            try:
-                self._files.get_file(address, temporary, precheck=False)
-            except FileNotFoundError as error:
-                raise words.no_file(self.name, ref, path) from error
+        try:
+            with self._files.open(address, "rb") as source, arriving(to) as temporary, temporary.open("wb") as out:
+                shutil.copyfileobj(source, out, _PIECE)
+        except FileNotFoundError as error:
+            raise words.no_file(self.name, ref, path) from error
         return to
 
     def _address(self, ref: str, path: str) -> str:
@@ -250,6 +238,16 @@ class LakefsLake:
         if expect is not None and head != expect:
             raise words.moved(self.name, branch, expect, head)
         return head
+
+    def _stage(self, draft: str, writes: Mapping[str, Path | bytes], removals: Sequence[str]) -> None:
+        for path, content in writes.items():
+            address = f"{self.name}/{draft}/{path}"
+            if isinstance(content, bytes):
+                self._files.pipe_file(address, content)
+            else:
+                self._files.put_file(content, address, precheck=False)
+        for at in range(0, len(removals), _PAGE):
+            self._repo.branch(draft).delete_objects(removals[at : at + _PAGE])
 
     def _same(self, commit: CommitId, path: str, content: Path | bytes) -> bool:
         size = len(content) if isinstance(content, bytes) else content.stat().st_size

@@ -26,7 +26,7 @@ def describe(commit: lakefs.models.Commit) -> Commit:
 
 
 def to_tag(name: str) -> str:
-    """Return how a tag is called in lakeFS, whose tags can't hold a slash: `flights/2013-01` is `flights.2013-01` there."""
+    """Return how a tag is called in lakeFS, whose tags can't hold a slash: `model/3` is `model.3` there."""
     return name.replace(".", "._").replace("/", ".")
 
 

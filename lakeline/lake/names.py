@@ -8,7 +8,7 @@ from lakeline.lake.base import MAIN
 
 _DATASET = re.compile(r"[a-z0-9][a-z0-9-]{2,62}")
 _BRANCH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,199}")
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*([./]?[A-Za-z0-9_-]+)*")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+|/[A-Za-z0-9][A-Za-z0-9_-]*)*")
 _TAG_LENGTH = 200
 _REF = re.compile(r"(?P<base>[A-Za-z0-9_][A-Za-z0-9_./-]*)(?P<steps>([~^][0-9]*)*)")
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f\\]")
