@@ -112,10 +112,11 @@ def read_card(folder: Path) -> Card:
         If the folder holds none.
     """
     try:
-        fields: dict[str, Any] = json.loads((folder / CARD_FILE).read_text())
+        fields = json.loads((folder / CARD_FILE).read_text())
     except (OSError, ValueError) as error:
         raise DataError(f"{folder}: there is no model here, or its {CARD_FILE} can't be read. Run the step `fit` again.") from error
-    return Card(**{**fields, "example": Example(**fields["example"])})
+    example = Example(**fields.pop("example"))
+    return Card(example=example, **fields)
 
 
 def trusted_types(path: Path) -> list[str]:
@@ -143,7 +144,7 @@ def example_frame(example: Example, features: Mapping[str, FeatureType]) -> pd.D
     """Give the rows of an example as a model takes them."""
     import pandas as pd
 
-    frame = pd.DataFrame(example.rows, columns=example.columns, dtype=object)
+    frame = pd.DataFrame(example.rows, columns=pd.Index(example.columns), dtype=object)
     return frame.astype({name: "float64" for name, kind in features.items() if kind == "number"})
 
 

@@ -1,0 +1,25 @@
+"""The registry of models in MLflow: register, promote, roll back, and say where each version came from and stands."""
+
+from lakeline.registry.ending import record_end
+from lakeline.registry.gates import Gate
+from lakeline.registry.peek import trained
+from lakeline.registry.promotion import Decision, promote, roll_back
+from lakeline.registry.registration import Registered, register
+from lakeline.registry.store import prepare, store_version
+from lakeline.registry.versions import VersionInfo, models, version_info
+
+__all__ = [
+    "Decision",
+    "Gate",
+    "Registered",
+    "VersionInfo",
+    "models",
+    "prepare",
+    "promote",
+    "record_end",
+    "register",
+    "roll_back",
+    "store_version",
+    "trained",
+    "version_info",
+]

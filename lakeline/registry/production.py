@@ -1,0 +1,94 @@
+"""The model in production, loaded to be compared with a candidate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlparse
+
+from lakeline.errors import LakelineError
+from lakeline.registry.peek import PRODUCTION, CannotTell, production
+from lakeline.training.evaluate import Rival
+from lakeline.training.model import CARD_FILE, load
+
+if TYPE_CHECKING:
+    from lakeline.training.features import FeatureType
+
+
+def load_production(dataset: str) -> Rival | None:
+    """Load the version that has the alias `production`.
+
+    Parameters
+    ----------
+    dataset
+        Name of the data set, which is its model's name.
+
+    Returns
+    -------
+    Rival or None
+        None if no version is in production; a rival without a model, but with a reason, if its files can't be loaded.
+
+    Raises
+    ------
+    RegistryError
+        If the registry can't be asked.
+    """
+    try:
+        found = production(dataset)
+        if found is None:
+            return None
+        folder = _local(found[1])
+    except CannotTell:
+        return _load_through_mlflow(dataset)
+    if folder is None or not (folder / CARD_FILE).is_file():
+        return _load_through_mlflow(dataset)
+    return _load_ours(found[0], folder)
+
+
+def _local(location: str) -> Path | None:
+    parsed = urlparse(location)
+    return Path(unquote(parsed.path)) if parsed.scheme in ("", "file") else None
+
+
+def _load_ours(version: int, folder: Path) -> Rival:
+    try:
+        model, card = load(folder)
+    except LakelineError as error:
+        return Rival(version, reason=str(error))
+    except Exception as error:
+        return Rival(version, reason=_unloadable(error))
+    return Rival(version, card.features, model)
+
+
+def _load_through_mlflow(dataset: str) -> Rival | None:
+    from lakeline.registry.store import connect, speaking
+    from lakeline.registry.versions import version_by_alias
+
+    client = connect()
+    with speaking():
+        found = version_by_alias(client, dataset, PRODUCTION)
+    if found is None:
+        return None
+    from mlflow.artifacts import download_artifacts
+    from mlflow.pyfunc import load_model
+
+    version = int(found.version)
+    try:
+        folder = Path(download_artifacts(f"models:/{dataset}/{version}"))
+        if (folder / CARD_FILE).is_file():
+            return _load_ours(version, folder)
+        model = load_model(str(folder))
+        inputs = model.metadata.get_input_schema()
+        if inputs is None:
+            return Rival(version, reason="it has no signature, so what it takes is not known")
+        types: dict[str, FeatureType] = {
+            each.name: "text" if str(each.type) in ("DataType.string", "string") else "number" for each in inputs.inputs
+        }
+        return Rival(version, types, model)
+    except Exception as error:
+        return Rival(version, reason=_unloadable(error))
+
+
+def _unloadable(error: Exception) -> str:
+    line = next(iter(str(error).splitlines()), "")
+    return f"its files can't be loaded: {type(error).__name__}: {line}"

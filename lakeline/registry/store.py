@@ -1,0 +1,188 @@
+"""The connection to MLflow: found by the settings, quiet, and with errors that say what to do."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lakeline.errors import RegistryError
+from lakeline.registry.peek import sqlite_path
+from lakeline.settings import get_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from mlflow import MlflowClient
+
+_ENVIRONMENT = {
+    # Nothing phones home.
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    # Standard output and standard error are ours.
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_RECORD_ENV_VARS_IN_MODEL_LOGGING": "false",
+    "GIT_PYTHON_REFRESH": "quiet",
+    # A server that is gone is told of in half a minute, not in ten.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
+}
+_NO_SUCH_NAME = "RESOURCE_DOES_NOT_EXIST"
+
+
+def quiet() -> None:
+    """Settle MLflow's settings, those that the user has made aside, and silence its chatter; before its first import."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    for name in ("mlflow", "alembic", "sqlalchemy.engine", "urllib3"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", module=r"(mlflow|alembic|sqlalchemy)\b")
+
+
+def connect() -> MlflowClient:
+    """Client of the store that the settings name; the default one, SQLite, is created if needed.
+
+    Raises
+    ------
+    RegistryError
+        If the store is out of reach, locked, or of another version of MLflow.
+    """
+    quiet()
+    uri = get_settings().mlflow_uri
+    path = sqlite_path(uri)
+    if path is not None and not path.exists():
+        _create(path)
+    with speaking():
+        import mlflow
+
+        logging.getLogger("mlflow").setLevel(logging.CRITICAL)
+        mlflow.set_tracking_uri(uri)
+        mlflow.set_registry_uri(uri)
+        return mlflow.MlflowClient(uri, uri)
+
+
+def prepare() -> None:
+    """Create the default store if there is none, which takes MLflow seconds: something to do ahead of the first run.
+
+    Raises
+    ------
+    RegistryError
+        If the store can't be created.
+    """
+    path = sqlite_path(get_settings().mlflow_uri)
+    if path is not None and not path.exists():
+        quiet()
+        _create(path)
+
+
+def _create(path: Path) -> None:
+    """Create a SQLite store: all of it or nothing, for MLflow's migrations can't go on where an interrupt stopped them."""
+    from filelock import FileLock
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(f"{path.name}.lock")), speaking():
+        if path.exists():
+            return
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+        fresh = path.with_name(f"{path.name}.new")
+        fresh.unlink(missing_ok=True)
+        store = SqlAlchemyStore(f"sqlite:///{fresh}", str(artifact_root(path)))
+        store.engine.dispose()
+        fresh.replace(path)
+
+
+def artifact_root(path: Path) -> Path:
+    """Folder of the artifacts of a SQLite store: beside it, whatever the working directory of a step."""
+    return path.resolve().parent / "mlartifacts"
+
+
+def experiment_id(client: MlflowClient, name: str) -> str:
+    """Id of the experiment of a data set, which is created, or taken back from the trash, if needed."""
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        path = sqlite_path(get_settings().mlflow_uri)
+        try:
+            return client.create_experiment(name, None if path is None else str(artifact_root(path) / name))
+        except MlflowException:  # another run may have created it in the meantime
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return found.experiment_id
+
+
+@contextmanager
+def speaking() -> Generator[None]:
+    """Turn what MLflow raises into a RegistryError that says what to do."""
+    try:
+        yield
+    except RegistryError:
+        raise
+    except Exception as error:
+        if not type(error).__module__.startswith(("mlflow", "sqlalchemy", "alembic", "requests", "urllib3")):
+            raise
+        raise RegistryError(f"MLflow at {shown_uri()}: {_explain(error)}") from error
+
+
+def shown_uri() -> str:
+    """Where the store is, without a password."""
+    return re.sub(r"//[^/@]*@", "//", get_settings().mlflow_uri)
+
+
+def _explain(error: Exception) -> str:
+    text = str(error)
+    line = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
+    found = re.search(r"found version (\w+), but expected (\w+)|locate revision identified by '(\w+)'", text)
+    if found:
+        return _explain_schema(found[1] or found[3])
+    if "database is locked" in text:
+        return "another program holds the database. Let it finish (or end it), then run the same command again."
+    if "malformed" in text or "file is not a database" in text:
+        return "this file is no MLflow database, or a damaged one. Bring it back from a copy, or move it away to begin a new one."
+    if "unable to open database" in text or "readonly database" in text:
+        return "the database can't be opened for writing. Look at the folder's permissions and at the space left."
+    if type(error).__module__.startswith(("requests", "urllib3")) or "Max retries exceeded" in text or "API request to" in text:
+        return f"the server does not answer as it should ({line[:200]}). Is it running, and is MLFLOW_TRACKING_URI right?"
+    return line[:500]
+
+
+def _explain_schema(revision: str) -> str:
+    import mlflow
+
+    known = any((Path(mlflow.__file__).parent / "store/db_migrations/versions").glob(f"*{revision}*.py"))
+    if known:
+        uri = get_settings().mlflow_uri
+        return f"the database is of an older MLflow. Copy it for safety, then run: mlflow db upgrade {shown_uri() if '@' in uri else uri}"
+    return (
+        f"the database was written by a newer MLflow than this one, {mlflow.__version__} (its schema {revision} is unknown here). "
+        "Upgrade MLflow here, or name another store with MLFLOW_TRACKING_URI."
+    )
+
+
+def store_version() -> str:
+    """One line about the store, for a check-up: where it is, and which MLflow talks to it.
+
+    Raises
+    ------
+    RegistryError
+        If the store is out of reach, locked, or of another version of MLflow.
+    """
+    path = sqlite_path(get_settings().mlflow_uri)
+    if path is not None and not path.exists():
+        return f"{shown_uri()} (not there yet; the first training run creates it)"
+    client = connect()
+    with speaking():
+        import mlflow
+
+        count = len(client.search_registered_models())
+    return f"{shown_uri()} ({count} registered model{'' if count == 1 else 's'}), MLflow {mlflow.__version__}"
