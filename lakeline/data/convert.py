@@ -34,6 +34,9 @@ _CASTS: dict[ColumnType, str] = {
 }
 
 
+_CHOSEN = "_lakeline_chosen_"
+
+
 @dataclass(frozen=True)
 class RawFile:
     """One arrival's raw Parquet file: number of rows and digest of the column names and types."""
@@ -123,17 +126,16 @@ def _separate(
     import duckdb
 
     what = f"{spec.name} {', '.join(arrivals)}: {fetched.url}"
-    conditions = {arrival: f"({(spec.source.where or 'true').format(**arrival_parameters(spec, arrival))})" for arrival in arrivals}
+    conditions = [f"({(spec.source.where or 'true').format(**arrival_parameters(spec, arrival))})" for arrival in arrivals]
     try:
         db.execute("SET TimeZone = 'UTC'")
         columns: list[_CsvColumn] = []
         if spec.source.format == "csv":
-            columns = _read_csv(db, spec, fetched.path, " OR ".join(conditions.values()), what)
-        else:
-            db.execute(f"CREATE VIEW typed AS FROM read_parquet({_text(str(fetched.path))})")
-        for arrival, condition in conditions.items():
+            columns = _read_csv(db, spec, fetched.path, conditions, what)
+        for number, (arrival, condition) in enumerate(zip(arrivals, conditions, strict=True)):
             target = folder / f"{arrival}.parquet"
-            query = _typed_where_all_fits(db, columns, condition) if columns else f"FROM typed WHERE {condition}"
+            parquet = f"FROM read_parquet({_text(str(fetched.path))}) WHERE {condition}"
+            query = _typed_where_all_fits(db, columns, f"{_CHOSEN}{number}") if columns else parquet
             db.execute(f"COPY ({query}) TO {_text(str(target))} (FORMAT parquet, COMPRESSION zstd)")
             yield arrival, _measured(spec, arrival, fetched, target)
     except (duckdb.BinderException, duckdb.ParserException, duckdb.CatalogException, duckdb.ConversionException) as error:
@@ -150,10 +152,10 @@ class _CsvColumn:
     cast: str | None
 
 
-def _read_csv(db: duckdb.DuckDBPyConnection, spec: DatasetSpec, path: Path, condition: str, what: str) -> list[_CsvColumn]:
-    """Read those rows of a CSV that a condition picks, as text, into a table.
+def _read_csv(db: duckdb.DuckDBPyConnection, spec: DatasetSpec, path: Path, conditions: Sequence[str], what: str) -> list[_CsvColumn]:
+    """Read those rows of a CSV that a condition picks, as text, into a table with a boolean column for each condition.
 
-    The condition speaks of the declared types: so does the view `typed` over the table, null where a text isn't of its type.
+    The conditions speak of the declared types: a text that isn't of its type is null to them.
     """
     import duckdb
 
@@ -171,11 +173,12 @@ def _read_csv(db: duckdb.DuckDBPyConnection, spec: DatasetSpec, path: Path, cond
     )
     texts = ", ".join(column.text for column in columns)
     typed = ", ".join(f"{column.cast or column.text} AS {column.name}" for column in columns)
+    chosen = ", ".join(f"coalesce({condition}, false) AS {_CHOSEN}{number}" for number, condition in enumerate(conditions))
+    wanted = " OR ".join(f"{_CHOSEN}{number}" for number in range(len(conditions)))
     try:
-        db.execute(f"CREATE TABLE source AS SELECT {texts} FROM (SELECT *, {typed} FROM {file}) WHERE {condition}")  # noqa: S608
+        db.execute(f"CREATE TABLE source AS SELECT {texts}, {chosen} FROM (SELECT *, {typed} FROM {file}) WHERE {wanted}")  # noqa: S608
     except duckdb.InvalidInputException as error:
         raise SourceError(f"{what} {_csv_mistake(str(error))} Nothing was ingested; correct the file.") from error
-    db.execute(f"CREATE VIEW typed AS SELECT *, {typed} FROM source")  # noqa: S608
     return columns
 
 
@@ -216,13 +219,13 @@ def _csv_mistake(message: str) -> str:
     return f"{where}can't be read: {lines[0] if lines else message}"
 
 
-def _typed_where_all_fits(db: duckdb.DuckDBPyConnection, columns: Sequence[_CsvColumn], condition: str) -> str:
+def _typed_where_all_fits(db: duckdb.DuckDBPyConnection, columns: Sequence[_CsvColumn], chosen: str) -> str:
     """Write the query that casts the columns of one arrival, but for those with a value that doesn't fit: they stay text."""
     misfits = [f"count(*) FILTER ({column.text} IS NOT NULL AND ({column.cast}) IS NULL)" if column.cast else "0" for column in columns]
-    counts = db.execute(f"SELECT {', '.join(misfits)} FROM typed WHERE {condition}").fetchall()[0]  # noqa: S608
+    counts = db.execute(f"SELECT {', '.join(misfits)} FROM source WHERE {chosen}").fetchall()[0]  # noqa: S608
     fitting = (column.cast if column.cast and not count else column.text for column, count in zip(columns, counts, strict=True))
     kept = ", ".join(f"{value} AS {column.name}" for value, column in zip(fitting, columns, strict=True))
-    return f"SELECT {kept} FROM typed WHERE {condition}"  # noqa: S608
+    return f"SELECT {kept} FROM source WHERE {chosen}"  # noqa: S608
 
 
 def _text(value: str) -> str:

@@ -100,17 +100,6 @@ def download(url: str, cache: Path, progress: Callable[[int, int | None], None])
     return target
 
 
-def exists(url: str) -> bool:
-    """Ask a server whether it has a file; one that doesn't answer, or refuses, counts as no."""
-    import httpx
-
-    try:
-        return httpx.head(url, follow_redirects=True, timeout=httpx.Timeout(20, connect=10)).is_success
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        _log.warning("%s can't be asked for: %s", url, error)
-        return False
-
-
 def _wait(state: RetryCallState) -> float:
     """Wait twice as long each time, or as long as the server asks for."""
     error = state.outcome.exception() if state.outcome else None

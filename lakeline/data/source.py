@@ -93,26 +93,6 @@ def fetch(spec: DatasetSpec, arrival: str, folder: Path, progress: Callable[[int
         raise SourceError(f"{spec.name} {arrival}: {error.filename} can't be read: permission denied.") from None
 
 
-def available(spec: DatasetSpec, arrival: str) -> bool:
-    """Whether the source has an arrival now; a server that doesn't answer counts as no.
-
-    Raises
-    ------
-    UsageError
-        If the arrival can't be, or LAKELINE_DATA is no folder.
-    SourceError
-        If the package that has it is not installed.
-    """
-    values = arrival_parameters(spec, arrival)
-    if spec.source.local and _local_copy(spec.source.local.format(**values)):
-        return True
-    if spec.source.kind == "package":
-        return _in_package(spec.source, spec.source.path.format(**values))[0].is_file()
-    from lakeline.data.download import exists
-
-    return exists(spec.source.url.format(**values))
-
-
 def _local_copy(name: str) -> tuple[Path, str] | None:
     data = get_settings().data
     if data is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from lakeline.settings import get_settings
 if TYPE_CHECKING:
     from lakeline.lake.base import CommitId, Lake
 
-YAML_NAME, SQL_NAME = "dataset.yaml", "transform.sql"
+YAML_NAME, SQL_NAME, SCHEMA_NAME = "dataset.yaml", "transform.sql", "dataset.schema.json"
 PINNED_YAML, PINNED_SQL = f"_lakeline/{YAML_NAME}", f"_lakeline/{SQL_NAME}"
 
 
@@ -92,7 +93,8 @@ def local_spec(name: str) -> Definition:
     if name not in known:
         folder = get_settings().datasets
         others = f"There are: {', '.join(known)}" if known else f"There is none in {folder}"
-        raise UsageError(f"unknown data set {name!r}{did_you_mean(name, known)}. {others}. Make a new one: lakeline dataset new {name}")
+        hint = did_you_mean(name, known) or "."
+        raise UsageError(f"unknown data set {name!r}{hint} {others}. Make a new one: lakeline dataset new {name}")
     folder = get_settings().datasets / name
     yaml = _read(folder / YAML_NAME)
     spec = load_spec(yaml, _shown(folder / YAML_NAME))
@@ -166,6 +168,11 @@ def json_schema() -> dict[str, Any]:
     """JSON Schema of dataset.yaml, for editors."""
     schema = DatasetSpec.model_json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def json_schema_text() -> str:
+    """JSON Schema of dataset.yaml, as the file docs/dataset.schema.json has it."""
+    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
 def _read(path: Path) -> str:
