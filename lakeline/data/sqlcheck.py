@@ -56,12 +56,14 @@ def sql_mistakes(spec: DatasetSpec, yaml: str, sql: str, yaml_origin: str, sql_o
         columns = ", ".join(f'"{name}" {_SQL_TYPES[column.type]}' for name, column in names.items())
         connection.execute(f"CREATE TABLE raw ({columns})")
         mistakes = list(_where(connection, spec, yaml, yaml_origin))
+        for name, value in example(spec).items():
+            connection.execute(f"SET VARIABLE {name} = {value if isinstance(value, int) else chr(39) + value + chr(39)}")
         try:
-            found = connection.sql(sql)
+            found = connection.execute(f"DESCRIBE {sql}").fetchall()  # unlike the statement itself, it says the line of a mistake
         except duckdb.Error as error:
             return [*mistakes, _explain(error, sql_origin)]
         typed = all(column.type != "any" for column in spec.raw.columns.values())
-        produced = {name: str(kind) for name, kind in zip(found.columns, found.types, strict=True)}
+        produced = {name: kind for name, kind, *_ in found}
         return [*mistakes, *_compare(spec.clean.columns, produced, strict=spec.clean.strict, typed=typed, origin=sql_origin)]
 
 
