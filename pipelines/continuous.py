@@ -34,12 +34,12 @@ def continuous(dataset: str, arrivals: List[str], learn_from: str = "*", trials:
     ending = record(dataset=dataset, pipeline="continuous", run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER).set_caching_options(False)
     with dsl.ExitHandler(ending, name="continuous"):
         ingested = ingest(dataset=dataset, arrivals=arrivals).set_caching_options(False)
-        with dsl.If(ingested.outputs["status"] == "new", name="new"):
+        with dsl.If(ingested.outputs["Output"] == "new", name="new"):
             published = deliver(dataset, ingested)
         with dsl.Else(name="repeated"):
-            known = resolve(dataset=dataset, ref=ingested.outputs["commit"], arrivals=learn_from, trials=trials)
+            known = resolve(dataset=dataset, ref=ingested.outputs["commit"], arrivals=learn_from, trials=trials, retrain=False)
             known.set_caching_options(False).set_display_name("find")
         commit = dsl.OneOf(published.outputs["Output"], known.outputs["commit"])
-        resolved = resolve(dataset=dataset, ref=commit, arrivals=learn_from, trials=trials).set_caching_options(False)
-        with dsl.If(resolved.outputs["status"] == "untrained", name="untrained"):
+        resolved = resolve(dataset=dataset, ref=commit, arrivals=learn_from, trials=trials, retrain=False).set_caching_options(False)
+        with dsl.If(resolved.outputs["Output"] == "train", name="train"):
             learn(dataset, learn_from, resolved)

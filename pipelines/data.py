@@ -47,5 +47,6 @@ def data(dataset: str, arrivals: List[str]) -> None:
     ending = record(dataset=dataset, pipeline="data", run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER).set_caching_options(False)
     with dsl.ExitHandler(ending, name="data"):
         ingested = ingest(dataset=dataset, arrivals=arrivals).set_caching_options(False)
-        with dsl.If(ingested.outputs["status"] == "new", name="new"):
+        # kfp's local runner can branch on an output named "Output" only; another is skipped in silence.
+        with dsl.If(ingested.outputs["Output"] == "new", name="new"):
             deliver(dataset, ingested)

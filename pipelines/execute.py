@@ -128,8 +128,8 @@ def _message(run: LocalRun, outputs: Mapping[str, Mapping[str, Any]]) -> str | N
     if run.status != "succeeded":
         return None
     said: list[str] = []
-    if outputs.get("ingest", {}).get("status") == "repeated":
+    if outputs.get("ingest", {}).get("Output") == "repeated":
         said.append("The lake has these arrivals already; nothing was ingested.")
-    if run.pipeline == "continuous" and outputs.get("resolve", {}).get("status") == "trained":
+    if "trained" in (outputs.get(step, {}).get("Output") for step in ("resolve", "resolve-2")):
         said.append("A model was registered from this commit already; nothing was trained.")
     return " ".join(said) or None

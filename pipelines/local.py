@@ -94,6 +94,9 @@ def run_locally(pipeline: str, arguments: Mapping[str, Any], on_progress: Callab
         "TMPDIR": str(scratch),
         "PYTHONUNBUFFERED": "1",
     }
+    # The runner has two trials under way at a time: each gets half of the cores, and threads that wait don't spin.
+    environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) // 2)))
+    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     began = time.monotonic()
     with run.log.open("wb") as log:
         child = subprocess.Popen(

@@ -17,7 +17,7 @@ from components.search.component import search
 from components.split.component import split
 
 
-def learn(dataset: Any, arrivals: Any, resolved: Any) -> dsl.PipelineTask:
+def learn(dataset: Any, arrivals: Any, resolved: Any) -> None:
     """Train, score, register and promote from a pinned commit; the wiring shared with `continuous`."""
     pinned = {"dataset": dataset, "commit": resolved.outputs["commit"]}
     rows = split(arrivals=arrivals, **pinned)
@@ -36,7 +36,7 @@ def learn(dataset: Any, arrivals: Any, resolved: Any) -> dsl.PipelineTask:
         started=resolved.outputs["started"],
         **pinned,
     ).set_caching_options(False)
-    return promote(
+    promote(
         version=registered.output,
         evaluation=evaluated.outputs["evaluation"],
         results=dsl.Collected(tried.output),
@@ -47,7 +47,7 @@ def learn(dataset: Any, arrivals: Any, resolved: Any) -> dsl.PipelineTask:
 
 
 @dsl.pipeline(name="training")
-def training(dataset: str, ref: str = "main", arrivals: str = "*", trials: int = 0) -> None:
+def training(dataset: str, ref: str = "main", arrivals: str = "*", trials: int = 0, retrain: bool = True) -> None:
     """Train from a commit of the lake: split, search, fit, evaluate, register, promote.
 
     Parameters
@@ -60,8 +60,11 @@ def training(dataset: str, ref: str = "main", arrivals: str = "*", trials: int =
         Which arrivals to learn from, as a pattern such as "2013-0*"; "*" is all.
     trials
         Number of trials of the search; 0 takes what the spec says.
+    retrain
+        Train also if a model was registered from this commit before.
     """
     ending = record(dataset=dataset, pipeline="training", run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER).set_caching_options(False)
     with dsl.ExitHandler(ending, name="training"):
-        resolved = resolve(dataset=dataset, ref=ref, arrivals=arrivals, trials=trials).set_caching_options(False)
-        learn(dataset, arrivals, resolved)
+        resolved = resolve(dataset=dataset, ref=ref, arrivals=arrivals, trials=trials, retrain=retrain).set_caching_options(False)
+        with dsl.If(resolved.outputs["Output"] == "train", name="train"):
+            learn(dataset, arrivals, resolved)

@@ -8,7 +8,7 @@ from components.image import STEPS_IMAGE
 
 
 @dsl.component(base_image=STEPS_IMAGE, install_kfp_package=False)
-def ingest(dataset: str, arrivals: List[str]) -> NamedTuple("Ingested", status=str, branch=str, commit=str, arrivals=List[str]):
+def ingest(dataset: str, arrivals: List[str]) -> NamedTuple("Ingested", Output=str, branch=str, commit=str, arrivals=List[str]):
     """Bring arrivals from their source onto a branch of their own in the lake.
 
     An arrival that the lake has already, with the same content, is left as it is.
@@ -22,7 +22,7 @@ def ingest(dataset: str, arrivals: List[str]) -> NamedTuple("Ingested", status=s
 
     Returns
     -------
-    status
+    Output
         "new", or "repeated" if the lake has every one of the arrivals already.
     branch
         Branch with the raw files; empty if repeated.

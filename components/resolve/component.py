@@ -8,8 +8,8 @@ from components.image import STEPS_IMAGE
 
 
 @dsl.component(base_image=STEPS_IMAGE, install_kfp_package=False)
-def resolve(dataset: str, ref: str, arrivals: str, trials: int) -> NamedTuple(
-    "Resolved", commit=str, status=str, trials=List[int], started=float
+def resolve(dataset: str, ref: str, arrivals: str, trials: int, retrain: bool) -> NamedTuple(
+    "Resolved", Output=str, commit=str, trials=List[int], started=float
 ):
     """Pin what a run learns from: what a branch or tag means changes, what a commit means doesn't.
 
@@ -23,13 +23,15 @@ def resolve(dataset: str, ref: str, arrivals: str, trials: int) -> NamedTuple(
         Which arrivals to learn from, as a pattern; "*" is all.
     trials
         Number of trials of the search; 0 takes what the spec says.
+    retrain
+        Train also if a model was registered from this commit before.
 
     Returns
     -------
+    Output
+        "train", or "trained" if a model was registered from this commit before and `retrain` is false.
     commit
         The commit that `ref` means now.
-    status
-        "trained" if a model was registered from this commit already, else "untrained".
     trials
         Numbers of the trials.
     started
@@ -37,5 +39,5 @@ def resolve(dataset: str, ref: str, arrivals: str, trials: int) -> NamedTuple(
     """
     from lakeline.training.plan import plan
 
-    result = plan(dataset, ref, arrivals, trials)
-    return result.commit, result.status, list(result.trials), result.started
+    result = plan(dataset, ref, arrivals, trials, retrain=retrain)
+    return result.status, result.commit, list(result.trials), result.started

@@ -18,12 +18,12 @@ class Plan:
     """What a training run will do."""
 
     commit: CommitId
-    status: Literal["trained", "untrained"]
+    status: Literal["train", "trained"]
     trials: tuple[int, ...]
     started: float
 
 
-def plan(dataset: str, ref: str, arrivals: str = "*", trials: int = 0) -> Plan:
+def plan(dataset: str, ref: str, arrivals: str = "*", trials: int = 0, *, retrain: bool = True) -> Plan:
     """Pin a ref to a commit and number the trials of its search.
 
     Parameters
@@ -36,11 +36,13 @@ def plan(dataset: str, ref: str, arrivals: str = "*", trials: int = 0) -> Plan:
         Pattern of the arrivals to learn from.
     trials
         Number of trials; 0 takes what the spec says.
+    retrain
+        Train also if the lake says that a model was registered from this commit.
 
     Returns
     -------
     Plan
-        With status "trained" if the lake says that a model was registered from this commit.
+        With status "trained" if there is nothing to do.
 
     Raises
     ------
@@ -59,5 +61,5 @@ def plan(dataset: str, ref: str, arrivals: str = "*", trials: int = 0) -> Plan:
     if not any(fnmatchcase(arrival, arrivals) for arrival in known):
         has = f"It has: {', '.join(known)}." if known else f"It has none: bring some with `lakeline run data --dataset {dataset}`."
         raise UsageError(f"{dataset}: no arrival matches {arrivals!r} at commit {commit[:10]}. {has}")
-    trained = any(name.startswith(MODEL_TAG) and at == commit for name, at in lake.tags().items())
-    return Plan(commit, "trained" if trained else "untrained", tuple(range(trials or spec.search.trials)), started)
+    trained = not retrain and any(name.startswith(MODEL_TAG) and at == commit for name, at in lake.tags().items())
+    return Plan(commit, "trained" if trained else "train", tuple(range(trials or spec.search.trials)), started)

@@ -72,7 +72,7 @@ def run(
     if pipeline == "training":
         if context.args or arrival:
             _refuse(f"training learns from a commit of the lake (--ref), so {' '.join(context.args) or '--arrival'} means nothing to it.")
-        arguments: dict[str, Any] = {"dataset": dataset, "ref": ref, "arrivals": learn_from, "trials": trials}
+        arguments: dict[str, Any] = {"dataset": dataset, "ref": ref, "arrivals": learn_from, "trials": trials, "retrain": True}
     else:
         spec = prepare(dataset, console)
         arrivals = arrivals_asked(spec, arrival, context.args)

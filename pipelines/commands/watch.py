@@ -63,7 +63,7 @@ def look(dataset: str, seen: Any, arrivals: str | None, console: Console) -> lis
             seen.arrivals[arrival] = outcome["run_id"]
             seen.save()
     for commit in untrained(dataset, seen):
-        outcome = run("training", {"dataset": dataset, "ref": commit, "arrivals": "*", "trials": 0})
+        outcome = run("training", {"dataset": dataset, "ref": commit, "arrivals": "*", "trials": 0, "retrain": False})
         seen.runs[commit] = outcome["run_id"]
         seen.head = commit
         seen.save()

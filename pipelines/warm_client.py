@@ -1,0 +1,34 @@
+"""Stand-in for the Python interpreter: has a step's process made by the one that is warm, or is replaced by the interpreter itself.
+
+Arguments: the interpreter, the module that may be run warm, the socket, then what the interpreter would be given.
+It starts without site-packages, and imports little: each step pays for it. `pipelines.warm` is the other side.
+"""
+
+import json
+import os
+import signal
+import socket
+import sys
+
+
+def main(interpreter: str, module: str, path: str, arguments: list[str]) -> int:
+    """Run `interpreter arguments`, warm if possible; the process's exit code."""
+    here, (folder, name) = os.getcwd(), os.path.split(path)  # noqa: PTH109 (pathlib takes as long to import as all the rest)
+    with socket.socket(socket.AF_UNIX) as connection:
+        try:
+            if arguments[:2] != ["-m", module]:
+                raise ConnectionError
+            os.chdir(folder)  # a socket's path may have 108 characters at most: its name alone always has fewer
+            connection.connect(name)
+            request = json.dumps({"arguments": arguments[2:], "environment": dict(os.environ), "folder": here}).encode()
+            socket.send_fds(connection, [len(request).to_bytes(8, "big")], [0, 1, 2])
+            connection.sendall(request)
+        except OSError:
+            os.chdir(here)
+            os.execv(interpreter, [interpreter, *arguments])  # noqa: S606 (there is no shell to go through)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the step has it too, as one of the group, and says how it ended
+        return next(iter(connection.recv(1)), 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:4], sys.argv[4:]))
