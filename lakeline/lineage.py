@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lakeline import __version__
 
+_PACKAGES = ("duckdb", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "skops")
 _CHECKOUT = Path(__file__).resolve().parent.parent
 
 
@@ -38,6 +39,13 @@ def _git(*arguments: str) -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def packages() -> str:
+    """Pins of the installed packages that numbers depend on, such as `numpy==2.3.1`, with commas between."""
+    from importlib.metadata import version
+
+    return ",".join(f"{name}=={version(name)}" for name in _PACKAGES)
 
 
 def image() -> str:

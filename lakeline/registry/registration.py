@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 STAGING = "staging"
+_NOT_NEEDED = ("duckdb", "pyarrow")
+"""Packages that make the rows of a model and are not needed to load it."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def register(
     RegistryError
         If the registry is out of reach.
     """
-    from lakeline.lineage import code_version, image
+    from lakeline.lineage import code_version, image, packages
     from lakeline.registry import runs
     from lakeline.registry.store import connect, experiment_id, speaking
     from lakeline.training.model import read_card
@@ -92,6 +94,7 @@ def register(
         best = next((trial.metrics for trial in trials if trial.number == card.trial), {})
         _log_parent(client, parent.info.run_id, model_id, evaluation, best, model)
         tags = origin | {"estimator": card.estimator, "parameters": json.dumps(card.parameters), "trial": str(card.trial)}
+        tags["packages"] = packages()
         version = _create_version(client, dataset, model_id, parent.info.run_id, tags, evaluation)
         client.set_tag(parent.info.run_id, "model_version", version.version)
         return _staged(client, version)
@@ -126,12 +129,14 @@ def _log_model(client: MlflowClient, experiment: str, run: str, folder: Path) ->
     """Log the model of a folder as MLflow's model `model` of a run; its card goes with it. Returns the logged model's id."""
     import tempfile
 
+    import mlflow
     import mlflow.sklearn as flavor
     from mlflow.entities import LoggedModelOutput
     from mlflow.models import Model, ModelSignature
     from mlflow.types.schema import ColSpec, Schema, TensorSpec
 
-    from lakeline.training.model import CARD_FILE, MODEL_FILE, example_frame, load, requirements, trusted_types
+    from lakeline.lineage import packages
+    from lakeline.training.model import CARD_FILE, MODEL_FILE, example_frame, load, trusted_types
 
     pipeline, card = load(folder)
     said = {"estimator": card.estimator} | {name: str(value) for name, value in card.parameters.items()}
@@ -150,7 +155,7 @@ def _log_model(client: MlflowClient, experiment: str, run: str, folder: Path) ->
             skops_trusted_types=trusted_types(folder / MODEL_FILE),
             signature=signature,
             input_example=example_frame(card.example, card.features),
-            pip_requirements=requirements(),
+            pip_requirements=[pin for pin in packages().split(",") if not pin.startswith(_NOT_NEEDED)] + [f"mlflow=={mlflow.__version__}"],
         )
         (path / CARD_FILE).write_bytes((folder / CARD_FILE).read_bytes())
         client.log_model_artifacts(logged.model_id, str(path))

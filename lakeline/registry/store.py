@@ -37,7 +37,7 @@ _NO_SUCH_NAME = "RESOURCE_DOES_NOT_EXIST"
 
 
 def quiet() -> None:
-    """Settle MLflow's settings, those that the user has made aside, and silence its chatter; before its first import."""
+    """Settle MLflow's settings that the user has not, and silence its chatter: before its import, and after, for that undoes it."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     for name in ("mlflow", "alembic", "sqlalchemy.engine", "urllib3"):
@@ -61,7 +61,7 @@ def connect() -> MlflowClient:
     with speaking():
         import mlflow
 
-        logging.getLogger("mlflow").setLevel(logging.CRITICAL)
+        quiet()
         mlflow.set_tracking_uri(uri)
         mlflow.set_registry_uri(uri)
         return mlflow.MlflowClient(uri, uri)
@@ -91,6 +91,7 @@ def _create(path: Path) -> None:
             return
         from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
+        quiet()
         fresh = path.with_name(f"{path.name}.new")
         fresh.unlink(missing_ok=True)
         store = SqlAlchemyStore(f"sqlite:///{fresh}", str(artifact_root(path)))

@@ -156,9 +156,9 @@ def fit(model: Pipeline, rows: pd.DataFrame, target: np.ndarray, weight: np.ndar
             return
         columns = model.named_steps["columns"]
         columns.fit(rows)
-        numeric = columns.named_transformers_.get("numeric")
-        if hasattr(numeric, "named_steps"):
-            _weigh(numeric, rows[columns.transformers_[-1][2]], weight)
+        for name, numeric, names in columns.transformers_:
+            if name == "numeric" and hasattr(numeric, "named_steps"):
+                _weigh(numeric, rows.loc[:, list(names)], weight)
         model.named_steps["model"].fit(columns.transform(rows), target, sample_weight=weight)
 
 

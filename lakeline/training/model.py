@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lakeline.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -157,10 +157,3 @@ def _plain(value: Any) -> str | float | None:
     if value is None or value != value:  # noqa: PLR0124 (NaN)
         return None
     return value if isinstance(value, str) else float(value)
-
-
-def requirements(packages: Iterable[str] = ("scikit-learn", "numpy", "scipy", "pandas", "skops", "mlflow")) -> list[str]:
-    """Pins of what is installed here and needed to load a model, such as `numpy==2.3.1`."""
-    from importlib.metadata import version
-
-    return [f"{package}=={version(package)}" for package in packages]

@@ -12,7 +12,7 @@ from pipelines.commands.run import JSON
 if TYPE_CHECKING:
     from lakeline.registry import VersionInfo
 
-_ID = 12
+_ID = 8
 
 
 def models(
@@ -82,15 +82,15 @@ def _show(found: list[VersionInfo]) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("model", "version", "stands", "rmse", "production then", "gates", "data", "registered"):
-        table.add_column(heading, justify="right" if heading in ("version", "rmse", "production then") else "left", overflow="fold")
+    for heading in ("model", "", "stands", "rmse", "against", "gates", "data", "registered"):
+        table.add_column(heading, justify="right" if heading in ("", "rmse", "against") else "left", no_wrap=heading != "stands")
     for info in found:
-        when = datetime.fromtimestamp(info.created).astimezone().strftime("%Y-%m-%d %H:%M")
+        when = datetime.fromtimestamp(info.created).astimezone().strftime("%Y-%m-%d")
         values = [f"{info.metrics[name]:.4f}" if name in info.metrics else "–" for name in ("rmse", "production_rmse")]
-        stands = ", ".join(info.aliases)
-        table.add_row(info.name, str(info.version), stands, *values, info.verdict or "not judged", info.data_commit[:_ID], when)
+        table.add_row(
+            info.name, str(info.version), ", ".join(info.aliases), *values, info.verdict or "not judged", info.data_commit[:_ID], when
+        )
     console = Console(highlight=False)
     console.print(table)
-    held = [info for info in found if info.verdict == "held"]
-    for info in held[-1:]:
-        console.print(f"\n{info.name} version {info.version} was held: {' '.join(info.reasons)}", soft_wrap=True)
+    for info in [info for info in found if info.verdict == "held"][-1:]:
+        console.print(f"\n{info.name} {info.version} was held: {' '.join(info.reasons)}", soft_wrap=True)
