@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _MOST_SLICES = 40
+_LONG = 15
 
 
 def trials(record: Mapping[str, Any]) -> Section | None:
@@ -115,7 +116,7 @@ def _slices(parts: Sequence[Mapping[str, Any]], decides: Measure) -> list[Table]
         rows.append([*row, _change(decides.better(ours, theirs))] if both else row)
     columns = head("Slice", "Rows", "Candidate", *(["Production", "Change"] if both else []), numbers=("Rows", "Candidate", "Production"))
     rest = f" (the {len(shown)} largest of {len(parts)})" if len(shown) < len(parts) else ""
-    return [Table(f"{decides.name} by slice{rest}", columns, rows)]
+    return [Table(f"{decides.name} by slice{rest}", columns, rows, folded=len(rows) > _LONG)]
 
 
 def _change(better_by: float | None) -> Cell:

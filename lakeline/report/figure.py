@@ -75,8 +75,8 @@ def canvas(height: float) -> Generator[Figure]:
     """Figure of WIDTH by `height` inches to draw on in Lakeline's style; matplotlib's own settings stay as they are."""
     with mpl.rc_context(_STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure = Figure(figsize=(WIDTH, height), layout="constrained")
-        FigureCanvasSVG(figure)
+        figure = Figure(figsize=(WIDTH, height), dpi=_INCH, layout="constrained")
+        figure.patch.set_visible(False)
         yield figure
 
 
@@ -98,7 +98,8 @@ def draw(figure: Figure, name: str, title: str, description: str, caption: str) 
         Without XML header, metadata, style sheets, fonts and addresses; colours are the page's variables.
     """
     with io.StringIO() as file:
-        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+        # not savefig, which draws everything twice
+        FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
         svg = file.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)

@@ -51,7 +51,7 @@ def predictions(sample: Sequence[Sequence[Any]], label: str, unit: str) -> Plot 
         return draw(
             figure,
             "predictions",
-            "Actual against predicted",
+            "Predicted against actual",
             f"Density of {plural(len(rows), 'held-out row')}: actual {label} on the horizontal axis against the candidate's prediction on "
             f"the vertical one, from {quantity(low, unit, 3)} to {quantity(high, unit, 3)}. Correlation {number(correlation, 2)}.",
             f"{plural(len(rows), 'sampled held-out row')}; a perfect prediction lies on the dashed line."
@@ -72,7 +72,7 @@ def residuals(sample: Sequence[Sequence[Any]], label: str, unit: str) -> Plot | 
     bins = np.linspace(low, high, 41)
     with canvas(4.0) as figure:
         axes = figure.subplots()
-        axes.hist(errors, bins=bins, color=CANDIDATE, alpha=0.3, weights=np.full(len(errors), 100 / len(errors)))
+        axes.hist(errors, bins=bins, histtype="stepfilled", color=CANDIDATE, alpha=0.3, weights=np.full(len(errors), 100 / len(errors)))
         axes.hist(
             errors,
             bins=bins,

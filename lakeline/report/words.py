@@ -14,6 +14,9 @@ SPACE = "\u00a0"
 """No-break space: a number stays on the line of its unit."""
 DASH = "–"
 """Stands where there is no value."""
+_EXACT = 1e15
+"""Beyond about this, a float is no longer exact to the unit."""
+_MILLION = 1e6
 _THOUSAND = 1000
 _NOISE = 0.005
 _MINUTE = 60
@@ -25,16 +28,18 @@ def finite(value: Any) -> float | None:
     if value is None or isinstance(value, bool | str):
         return None
     try:
-        number = float(value)
-    except (TypeError, ValueError):
+        known = float(value)
+    except (TypeError, ValueError, OverflowError):
         return None
-    return number if math.isfinite(number) else None
+    return known if math.isfinite(known) else None
 
 
 def count(value: Any) -> str:
     """Whole number with thousands separators; a dash for none."""
-    number = finite(value)
-    return DASH if number is None else _minus(f"{round(number):,}")
+    known = finite(value)
+    if known is None:
+        return DASH
+    return _minus(f"{round(known):,}" if abs(known) < _EXACT else f"{known:.3e}")
 
 
 def number(value: Any, digits: int = 4) -> str:
@@ -45,7 +50,7 @@ def number(value: Any, digits: int = 4) -> str:
     if known == 0:
         return "0"
     size = math.floor(math.log10(abs(known)))
-    if size < -digits or size >= 15:  # noqa: PLR2004 (beyond what a float holds exactly)
+    if size < -digits or abs(known) >= _EXACT:
         return _minus(f"{known:.{digits - 1}e}")
     places = max(0, digits - 1 - size)
     written = f"{known:,.{places}f}"
@@ -70,11 +75,13 @@ def pair(one: Any, other: Any) -> tuple[str, str]:
 
 def text(value: Any) -> str:
     """Any value as text: a dash for none, yes or no for a boolean."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    if value is None:
         return DASH
+    if isinstance(value, float) and not math.isfinite(value):
+        return DASH if math.isnan(value) else "∞" if value > 0 else "−∞"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:  # noqa: PLR2004 (exact in a float)
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
         return str(int(value))
     return printable(str(value))
 
@@ -91,6 +98,8 @@ def percent(fraction: Any) -> str:
         return DASH
     if known == 0:
         return f"0{SPACE}%"
+    if abs(known) >= _MILLION:
+        return f"{'beyond −' if known < 0 else 'over '}{100 * _MILLION:,.0f}{SPACE}%"
     digits = 1 if abs(known) >= 0.00995 else 2  # noqa: PLR2004 (what is shown as 1.0 %)
     shown = f"{100 * known:,.{digits}f}"
     if float(shown.replace(",", "")) == 0:
