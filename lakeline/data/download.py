@@ -79,9 +79,13 @@ def download(url: str, cache: Path, progress: Callable[[int, int | None], None])
     import tenacity
     from filelock import FileLock
 
+    try:
+        name = PurePosixPath(urlsplit(url).path).name
+    except ValueError as error:
+        raise SourceError(f"{url} can't be downloaded: {error}. Check the URL in the spec.") from error
     folder = cache / hashlib.sha256(url.encode()).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
-    target = folder / (PurePosixPath(urlsplit(url).path).name or "download")
+    target = folder / (name or "download")
     attempts = _ATTEMPTS_WITH_COPY if target.is_file() else _ATTEMPTS
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(_TransientError),

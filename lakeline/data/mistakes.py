@@ -60,8 +60,7 @@ class Lines:
         Returns
         -------
         tuple
-            The line, from 1, and the steps of `path` that are in the text. Steps which only name the
-            variant of a union that pydantic tried are left out.
+            The line, from 1, and the steps of `path` that are in the text.
         """
         from ruamel.yaml import MappingNode, SequenceNode
 
@@ -70,13 +69,13 @@ class Lines:
             if isinstance(node, MappingNode):
                 pair = next(((key, value) for key, value in node.value if key.value == str(step)), None)
                 if pair is None:
-                    continue
+                    break
                 line, node = pair[0].start_mark.line + 1, pair[1]
             elif isinstance(node, SequenceNode) and isinstance(step, int) and step < len(node.value):
                 node = node.value[step]
                 line = node.start_mark.line + 1
             else:
-                continue
+                break
             found.append(step)
         return line, tuple(found)
 
@@ -132,14 +131,11 @@ def spec_mistakes(error: ValidationError, text: str, schema: JsonSchema, origin:
     found: dict[tuple[str | int, ...], Mistake] = {}
     mistakes: list[Mistake] = []
     for one in error.errors(include_url=False):
-        line, path = lines.find(one["loc"])
+        path = _walk(schema, one["loc"])[0]
         if one["type"] == "value_error":
             mistakes += _own(one["msg"].removeprefix("Value error, "), path, lines, origin)
-            continue
-        key = path
-        if one["type"] == "missing":
-            key = (*path, one["loc"][-1])
-        found.setdefault(key, Mistake(origin, line, _dotted(key), _explain(one, schema)))
+        else:
+            found.setdefault(path, Mistake(origin, lines.find(path)[0], _dotted(path), _explain(one, schema)))
     return [*mistakes, *found.values()]
 
 
@@ -162,7 +158,7 @@ def _explain(one: Mapping[str, Any], schema: JsonSchema) -> str:
         return "is missing"
     if kind == "extra_forbidden":
         key = str(one["loc"][-1])
-        known = _keys(schema, one["loc"][:-1])
+        known = _walk(schema, one["loc"][:-1])[1]
         return f"there is no such key{did_you_mean(key, known) or ('. There are: ' + ', '.join(known) if known else '')}"
     if kind in {"literal_error", "union_tag_invalid"}:
         expected = str(context.get("expected") or context.get("expected_tags"))
@@ -181,22 +177,32 @@ def did_you_mean(word: str, known: Sequence[str]) -> str:
     return f". Did you mean {close[0]!r}?" if close else ""
 
 
-def _keys(schema: JsonSchema, path: Sequence[str | int]) -> list[str]:
-    """Keys that the part of the spec at `path` may have."""
-    node = _resolve(schema, schema)
-    for step in path:
-        variants = node.get("oneOf") or node.get("anyOf") or ()
-        mapping = node.get("discriminator", {}).get("mapping", {})
-        if step in mapping:
-            following: JsonSchema = {"$ref": mapping[step]}
-        elif variants:
-            following = next((v for v in variants if str(v.get("$ref", "")).lower().endswith("/" + str(step).lower())), {})
-        elif isinstance(step, int):
-            following = node.get("items", {})
-        else:
-            following = node.get("properties", {}).get(step) or node.get("additionalProperties") or {}
-        node = _resolve(following, schema)
-    return list(node.get("properties", ()))
+def _walk(schema: JsonSchema, location: Sequence[str | int]) -> tuple[tuple[str | int, ...], list[str]]:
+    """Follow where pydantic says a mistake is, leaving out the steps that only name a variant of a union.
+
+    Returns
+    -------
+    tuple
+        The steps through the spec itself, and the keys that the part they lead to may have.
+    """
+    node, path = _resolve(schema, schema), list[str | int]()
+    for step in location:
+        variants = [_resolve(variant, schema) for variant in node.get("oneOf") or node.get("anyOf") or ()]
+        if variants:
+            mapping = node.get("discriminator", {}).get("mapping", {})
+            named = next((v for v in variants if str(v.get("title", "")).lower() == str(step).lower()), None)
+            if step in mapping or named:
+                node = _resolve({"$ref": mapping[step]}, schema) if step in mapping else named or {}
+                continue
+            node = next((v for v in variants if v.get("type") == ("array" if isinstance(step, int) else "object")), {})
+            if not node:
+                continue
+        if step == "[key]":
+            continue
+        child = node.get("items") if isinstance(step, int) else node.get("properties", {}).get(step, node.get("additionalProperties"))
+        node = _resolve(child, schema)
+        path.append(step)
+    return tuple(path), list(node.get("properties", ()))
 
 
 def _resolve(node: Any, schema: JsonSchema) -> JsonSchema:
