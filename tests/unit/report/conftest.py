@@ -23,7 +23,8 @@ def _slice(column: str, value: str, rows: int, ours: float, theirs: float | None
 
 
 def _validated(arrival: str, layer: str, rows: int) -> Record:
-    checks: list[Record] = [{"check": f"{name} is a number", "column": name, "failed": 0, "samples": []} for name in ("dep_delay", "distance")]
+    names = ("dep_delay", "distance")
+    checks: list[Record] = [{"check": f"{name} is a number", "column": name, "failed": 0, "samples": []} for name in names]
     return {"arrival": arrival, "layer": layer, "passed": True, "rows": rows, "checks": checks}
 
 
