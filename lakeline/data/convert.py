@@ -184,9 +184,10 @@ def _read_csv(db: duckdb.DuckDBPyConnection, spec: DatasetSpec, path: Path, cond
 
 def _header(path: Path, delimiter: str, what: str) -> list[str]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:  # what follows line 1 is DuckDB's to judge
             names = next(csv.reader(file, delimiter=delimiter, strict=True), [])
-    except (UnicodeDecodeError, csv.Error) as error:
+        "".join(names).encode()
+    except (UnicodeError, csv.Error) as error:
         raise SourceError(f"{what} is no CSV that can be read: line 1: {error}. The format is UTF-8 text with a line of names.") from error
     seen: set[str] = set()
     for number, name in enumerate(names, start=1):

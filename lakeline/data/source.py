@@ -7,6 +7,7 @@ import logging
 import shutil
 import time
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -190,7 +191,7 @@ def _unpacked(archive: Fetched, member: str, folder: Path) -> Fetched:
                     raise SourceError(f"{archive.url} has no member {member!r}. It has: {', '.join(sorted(zipped.namelist())[:20])}")
                 with zipped.open(member) as source, part.open("wb") as sink:
                     shutil.copyfileobj(source, sink, _CHUNK)
-        except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
             raise SourceError(f"{archive.url} can't be unpacked: {error}. It is damaged or cut short; get it again.") from error
         part.replace(target)
     return Fetched(target, archive.url, archive.sha256, archive.size)

@@ -40,7 +40,9 @@ class _Source(_Part):
     null: str | None = Field(default=None, description="Text that means null in a CSV, besides the empty field.")
     local: str | None = Field(default=None, description="Path template of a local copy in the folder LAKELINE_DATA, which is tried first.")
     member: str | None = Field(default=None, description="File to read within the source, if that is a zip archive.")
-    sha256: dict[str, str] = Field(default_factory=dict, description="Digest of the source file, by arrival id, where it is known.")
+    sha256: dict[str, Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")]] = Field(
+        default_factory=dict, description="Digest of the source file, by arrival id, where it is known."
+    )
     where: str | None = Field(
         default=None, description="SQL condition that picks one arrival's rows of a source with several; arrival parameters in braces."
     )

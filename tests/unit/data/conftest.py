@@ -157,7 +157,7 @@ class Handler(BaseHTTPRequestHandler):
         if announced is not None:
             self.close_connection = True
 
-    def log_message(self, format: str, *args: object):
+    def log_message(self, format: str, *args: object):  # noqa: A002
         pass
 
 

@@ -1,5 +1,7 @@
 """Ids of arrivals: what they are made of, and what a person gets to know of a wrong one."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,13 +25,13 @@ def flights() -> DatasetSpec:
 
 
 @given(color=st.sampled_from(["green", "yellow"]), year=st.integers(2009, 2100), month=st.integers(1, 12))
-def test_id_reads_back_into_its_parameters(taxi, color, year, month):
+def test_id_reads_back_into_its_parameters(taxi: DatasetSpec, color: str, year: int, month: int):
     parameters = {"color": color, "year": year, "month": month}
 
     assert arrival_parameters(taxi, arrival_id(taxi, parameters)) == parameters
 
 
-def test_parameter_with_one_possible_value_need_not_be_given(flights):
+def test_parameter_with_one_possible_value_need_not_be_given(flights: DatasetSpec):
     assert arrival_id(flights, {"month": "7"}) == "2013-07"
 
 
@@ -43,7 +45,7 @@ def test_parameter_with_one_possible_value_need_not_be_given(flights):
         ({"color": "green", "year": 2022, "month": 1, "day": 2}, "nyc-taxi: an arrival has no 'day'. Give --color --year --month."),
     ],
 )
-def test_impossible_parameters_are_refused_with_what_is_possible(taxi, parameters, message):
+def test_impossible_parameters_are_refused_with_what_is_possible(taxi: DatasetSpec, parameters: dict[str, int | str], message: str):
     with pytest.raises(UsageError) as error:
         arrival_id(taxi, parameters)
 
@@ -59,7 +61,7 @@ def test_impossible_parameters_are_refused_with_what_is_possible(taxi, parameter
         ("../../etc/passwd", "Its arrivals are named like green-2009-01."),
     ],
 )
-def test_impossible_id_is_refused_with_what_is_possible(taxi, arrival, message):
+def test_impossible_id_is_refused_with_what_is_possible(taxi: DatasetSpec, arrival: str, message: str):
     with pytest.raises(UsageError) as error:
         arrival_parameters(taxi, arrival)
 
@@ -75,11 +77,11 @@ def test_impossible_id_is_refused_with_what_is_possible(taxi, arrival, message):
         ("2013-01..2013-03,2013-12", ["2013-01", "2013-02", "2013-03", "2013-12"]),
     ],
 )
-def test_list_and_range_are_expanded_in_order(flights, text, ids):
+def test_list_and_range_are_expanded_in_order(flights: DatasetSpec, text: str, ids: list[str]):
     assert expand(flights, text) == ids
 
 
-def test_range_turns_over_the_year(taxi):
+def test_range_turns_over_the_year(taxi: DatasetSpec):
     assert expand(taxi, "green-2022-11..green-2023-02") == ["green-2022-11", "green-2022-12", "green-2023-01", "green-2023-02"]
 
 
@@ -91,12 +93,12 @@ def test_range_turns_over_the_year(taxi):
         (" , ", "which arrivals?"),
     ],
 )
-def test_wrong_range_is_refused(flights, text, message):
+def test_wrong_range_is_refused(flights: DatasetSpec, text: str, message: str):
     with pytest.raises(UsageError, match=message):
         expand(flights, text)
 
 
-def test_range_without_bounds_is_refused(things):
+def test_range_without_bounds_is_refused(things: Any):
     things.define(('"m{month:02d}"', '"{part}-{month:02d}"'), ("    month: {", "    part: { type: text }\n    month: {"))
     spec = local_spec("things").spec
 
@@ -105,7 +107,7 @@ def test_range_without_bounds_is_refused(things):
         expand(spec, "a-01..b-02")
 
 
-def test_range_of_a_million_is_refused(things):
+def test_range_of_a_million_is_refused(things: Any):
     things.define(("maximum: 12", "maximum: 1000000"))
 
     with pytest.raises(UsageError, match="at most 10,000 arrivals"):

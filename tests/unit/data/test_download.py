@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ def fetch(tmp_path: Path) -> Callable[[str], Path]:
 def cut_after(size: int):
     """Announce the whole file, send a part of it and hang up."""
 
-    def cut(handler) -> bool:
+    def cut(handler: Any) -> bool:
         content, etag = handler.site.files[handler.path]
         handler.answer(200, content[:size], announced=len(content), ETag=etag)
         return True
@@ -28,7 +29,7 @@ def cut_after(size: int):
     return cut
 
 
-def unavailable(handler) -> bool:
+def unavailable(handler: Any) -> bool:
     handler.answer(503, Retry_After="0")
     return True
 
@@ -37,7 +38,7 @@ def leftovers(folder: Path) -> list[str]:
     return [path.name for path in folder.rglob("*") if ".part" in path.name]
 
 
-def test_file_is_whole_and_keeps_its_name(site, fetch):
+def test_file_is_whole_and_keeps_its_name(site: Any, fetch: Callable[[str], Path]):
     path = fetch(site.put("trips.parquet", CONTENT))
 
     assert path.read_bytes() == CONTENT
@@ -45,14 +46,14 @@ def test_file_is_whole_and_keeps_its_name(site, fetch):
     assert leftovers(path.parent) == []
 
 
-def test_server_that_says_503_twice_is_asked_a_third_time(site, fetch):
+def test_server_that_says_503_twice_is_asked_a_third_time(site: Any, fetch: Callable[[str], Path]):
     site.mischief.extend([unavailable, unavailable])
 
     assert fetch(site.put("a", CONTENT)).read_bytes() == CONTENT
     assert len(site.requests) == 3
 
 
-def test_broken_connection_goes_on_where_it_broke(site, fetch):
+def test_broken_connection_goes_on_where_it_broke(site: Any, fetch: Callable[[str], Path]):
     site.mischief.append(cut_after(300_000))
 
     assert fetch(site.put("a", CONTENT)).read_bytes() == CONTENT
@@ -60,7 +61,7 @@ def test_broken_connection_goes_on_where_it_broke(site, fetch):
     assert site.requests[1]["If-Range"] == '"1"'
 
 
-def test_interrupted_download_leaves_no_file_and_goes_on_next_time(site, fetch, tmp_path):
+def test_interrupted_download_leaves_no_file_and_goes_on_next_time(site: Any, fetch: Callable[[str], Path], tmp_path: Path):
     url = site.put("a", CONTENT)
 
     def interrupt(here: int, total: int | None) -> None:
@@ -75,11 +76,13 @@ def test_interrupted_download_leaves_no_file_and_goes_on_next_time(site, fetch, 
 
 
 @pytest.mark.parametrize("honours_if_range", [True, False])
-def test_file_that_changed_between_two_attempts_is_fetched_from_the_beginning(site, fetch, honours_if_range):
+def test_file_that_changed_between_two_attempts_is_fetched_from_the_beginning(
+    site: Any, fetch: Callable[[str], Path], honours_if_range: bool
+):
     url = site.put("a", CONTENT)
     site.honours_if_range = honours_if_range
 
-    def cut_and_change(handler) -> bool:
+    def cut_and_change(handler: Any) -> bool:
         cut_after(300_000)(handler)
         site.put("a", CONTENT[::-1], '"2"')
         return True
@@ -89,18 +92,18 @@ def test_file_that_changed_between_two_attempts_is_fetched_from_the_beginning(si
     assert fetch(url).read_bytes() == CONTENT[::-1]
 
 
-def test_server_without_ranges_sends_it_all_again(site, fetch):
+def test_server_without_ranges_sends_it_all_again(site: Any, fetch: Callable[[str], Path]):
     site.ranges = False
     site.mischief.append(cut_after(300_000))
 
     assert fetch(site.put("a", CONTENT)).read_bytes() == CONTENT
 
 
-def test_leftover_that_is_longer_than_the_file_is_thrown_away(site, fetch):
+def test_leftover_that_is_longer_than_the_file_is_thrown_away(site: Any, fetch: Callable[[str], Path]):
     site.honours_if_range = False
     site.mischief.append(cut_after(300_000))
 
-    def shrink(handler) -> bool:
+    def shrink(handler: Any) -> bool:
         site.put("a", CONTENT[:1000], '"2"')
         return False
 
@@ -109,7 +112,7 @@ def test_leftover_that_is_longer_than_the_file_is_thrown_away(site, fetch):
     assert fetch(site.put("a", CONTENT)).read_bytes() == CONTENT[:1000]
 
 
-def test_missing_file_is_asked_for_once_and_said_to_be_missing(site, fetch, tmp_path):
+def test_missing_file_is_asked_for_once_and_said_to_be_missing(site: Any, fetch: Callable[[str], Path], tmp_path: Path):
     with pytest.raises(SourceError, match=r"/gone\.csv does not exist \(HTTP 404\)\. It may not be published yet"):
         fetch(f"{site.url}/gone.csv")
 
@@ -117,7 +120,7 @@ def test_missing_file_is_asked_for_once_and_said_to_be_missing(site, fetch, tmp_
     assert not list((tmp_path / "cache").rglob("gone.csv"))
 
 
-def test_refused_file_is_asked_for_once(site, fetch):
+def test_refused_file_is_asked_for_once(site: Any, fetch: Callable[[str], Path]):
     site.mischief.append(lambda handler: handler.answer(403) or True)
 
     with pytest.raises(SourceError, match="refused"):
@@ -125,7 +128,7 @@ def test_refused_file_is_asked_for_once(site, fetch):
     assert len(site.requests) == 1
 
 
-def test_server_that_stays_down_is_given_up_after_six_attempts(site, fetch):
+def test_server_that_stays_down_is_given_up_after_six_attempts(site: Any, fetch: Callable[[str], Path]):
     site.mischief.extend([unavailable] * 10)
 
     with pytest.raises(SourceError, match=r"HTTP 503 Service Unavailable \(6 attempts\)\. Try again later"):
@@ -133,7 +136,7 @@ def test_server_that_stays_down_is_given_up_after_six_attempts(site, fetch):
     assert len(site.requests) == 6
 
 
-def test_what_was_downloaded_is_asked_for_only_whether_it_changed(site, fetch):
+def test_what_was_downloaded_is_asked_for_only_whether_it_changed(site: Any, fetch: Callable[[str], Path]):
     url = site.put("a", CONTENT)
     fetch(url)
 
@@ -144,7 +147,7 @@ def test_what_was_downloaded_is_asked_for_only_whether_it_changed(site, fetch):
     assert fetch(url).read_bytes() == CONTENT[::-1]
 
 
-def test_what_was_downloaded_is_used_while_the_server_is_down(site, fetch):
+def test_what_was_downloaded_is_used_while_the_server_is_down(site: Any, fetch: Callable[[str], Path]):
     url = site.put("a", CONTENT)
     fetch(url)
     site.mischief.extend([unavailable] * 10)
@@ -152,7 +155,7 @@ def test_what_was_downloaded_is_used_while_the_server_is_down(site, fetch):
     assert fetch(url).read_bytes() == CONTENT
 
 
-def test_progress_says_what_is_here_and_what_there_is(site, tmp_path):
+def test_progress_says_what_is_here_and_what_there_is(site: Any, tmp_path: Path):
     seen: list[tuple[int, int | None]] = []
 
     download(site.put("a", CONTENT), tmp_path, lambda here, total: seen.append((here, total)))
@@ -160,6 +163,6 @@ def test_progress_says_what_is_here_and_what_there_is(site, tmp_path):
     assert seen[-1] == (len(CONTENT), len(CONTENT))
 
 
-def test_url_that_is_none_is_said_to_be_wrong(fetch):
+def test_url_that_is_none_is_said_to_be_wrong(fetch: Callable[[str], Path]):
     with pytest.raises(SourceError, match="can't be downloaded"):
         fetch("http://[oops")

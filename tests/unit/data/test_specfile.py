@@ -2,6 +2,7 @@
 
 import pickle
 import re
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from lakeline.errors import LakeNotFound, SpecError, UsageError
 from lakeline.lake import open_lake
 
 
-def mistakes(things, *changes: tuple[str, str], sql: str | None = None) -> list[str]:
+def mistakes(things: Any, *changes: tuple[str, str], sql: str | None = None) -> list[str]:
     things.define(*changes, **({"sql": sql} if sql else {}))
     with pytest.raises(SpecMistakes) as error:
         check("things")
@@ -33,7 +34,8 @@ def mistakes(things, *changes: tuple[str, str], sql: str | None = None) -> list[
         ("categorical: [kind]", "numeric: [size]", "dataset.yaml line 26: features: 'size' is the target; a model must not see it"),
         ("categorical: [kind]", "categorical: [kind, kind]", "dataset.yaml line 26: features: 'kind' is named twice"),
         ("  categorical: [kind]", "  categorical: []", "dataset.yaml line 25: features: name at least one categorical or numeric column"),
-        ("column: size", "column: kind", "dataset.yaml line 24: target.column: 'kind' is 'text' in clean.columns; it must be integer or number"),
+        ("column: size", "column: kind",
+         "dataset.yaml line 24: target.column: 'kind' is 'text' in clean.columns; it must be integer or number"),
         ("kind: random", "kind: randm", "dataset.yaml line 27: split: 'randm' is not one of 'random', 'time'. Did you mean 'random'?"),
         ("kind: random", "seed: 1", "dataset.yaml line 27: split: kind is missing: it says which variant this is"),
         ("kind: random", "kind: time", "dataset.yaml line 27: split.column: is missing"),
@@ -66,20 +68,20 @@ def mistakes(things, *changes: tuple[str, str], sql: str | None = None) -> list[
         ("search:", "search: {}\nsearch:", "dataset.yaml line 29: not valid YAML: found duplicate key \"search\""),
     ],
 )  # fmt: skip
-def test_mistake_is_named_with_its_line(things, old, new, said):
+def test_mistake_is_named_with_its_line(things: Any, old: str, new: str, said: str):
     lines = mistakes(things, (old, new))
 
     assert any(line.startswith(said) for line in lines), lines
 
 
-def test_all_mistakes_are_named_at_once_in_order(things):
+def test_all_mistakes_are_named_at_once_in_order(things: Any):
     lines = mistakes(things, ("title:", "titel:"), ("format: csv", "format: cvs"), ("kind: random", "kind: randm"))
 
     assert [re.findall(r"line (\d+)", line)[0] for line in lines] == ["1", "2", "7", "27"]
 
 
 @pytest.mark.parametrize("text", ["", "- a list", "just words"])
-def test_text_that_is_no_mapping_is_no_spec(text):
+def test_text_that_is_no_mapping_is_no_spec(text: str):
     with pytest.raises(SpecError, match="line 1: a spec is a mapping"):
         load_spec(text, "dataset.yaml")
 
@@ -92,55 +94,58 @@ def test_text_that_is_no_mapping_is_no_spec(text):
         ("SELECT kind, sizze(size) AS size FROM raw", "transform.sql line 1: Scalar Function with name sizze does not exist!"),
         ("SELECT kind FROM raw", "transform.sql line 1: the result has no column 'size', which clean.columns names"),
         ("SELECT * FROM raw", "transform.sql line 1: the result has a column 'count', which clean.columns does not name"),
-        ("SELECT kind, size::VARCHAR AS size FROM raw", "transform.sql line 1: the result's column 'size' is VARCHAR; clean.columns says 'number'"),
+        (
+            "SELECT kind, size::VARCHAR AS size FROM raw",
+            "transform.sql line 1: the result's column 'size' is VARCHAR; clean.columns says 'number'",
+        ),
         ("SELECT 1; SELECT 2", "transform.sql line 1: write one SELECT statement over the table `raw`; here are 2 statements"),
         ("DROP TABLE raw", "transform.sql line 1: write one SELECT statement"),
         ("-- nothing", "transform.sql line 1: write one SELECT statement"),
         ("SELECT * FROM read_csv('/etc/passwd')", "transform.sql line 1: Cannot access file"),
     ],
 )
-def test_mistake_in_the_transform_is_found_without_data(things, sql, said):
+def test_mistake_in_the_transform_is_found_without_data(things: Any, sql: str, said: str):
     lines = mistakes(things, sql=sql)
 
     assert any(line.startswith(said) for line in lines), lines
 
 
-def test_mistake_in_where_is_found_without_data(things):
+def test_mistake_in_where_is_found_without_data(things: Any):
     (line,) = mistakes(things, ("  format: csv", "  format: csv\n  where: mnth = {month}"))
 
     assert line.startswith('dataset.yaml line 8: source.where: Referenced column "mnth" not found')
 
 
-def test_transform_may_use_the_parameters_of_the_arrival(things):
+def test_transform_may_use_the_parameters_of_the_arrival(things: Any):
     things.define(sql="SELECT kind, size / getvariable('month') AS size FROM raw")
 
     assert check("things").spec.name == "things"
 
 
 @pytest.mark.parametrize("name", ["[ck]ind", "(?:kind|sort)", "^k.*$"])
-def test_column_may_be_named_by_an_expression(things, name):
+def test_column_may_be_named_by_an_expression(things: Any, name: str):
     things.define(
         ("kind: { type: text }\n    size: { type: number, n", f"'{name}': {{ type: text, regex: true }}\n    size: {{ type: number, n"),
-        sql=f"SELECT COLUMNS('{name}') AS kind, size FROM raw WHERE size IS NOT NULL",
+        sql=f"SELECT COLUMNS('{name}') AS kind, size FROM raw WHERE size IS NOT NULL",  # noqa: S608
     )
 
     assert name in check("things").spec.raw.columns
 
 
-def test_unknown_data_set_is_refused_with_those_there_are(things):
+def test_unknown_data_set_is_refused_with_those_there_are(things: Any):
     with pytest.raises(UsageError, match=r"unknown data set 'thing'\. Did you mean 'things'\? There are: things\. .*dataset new thing"):
         local_spec("thing")
     assert dataset_names() == ["things"]
 
 
-def test_folder_without_transform_is_refused(things):
+def test_folder_without_transform_is_refused(things: Any):
     (things.folder / "transform.sql").unlink()
 
     with pytest.raises(SpecError, match=r"transform\.sql is missing"):
         local_spec("things")
 
 
-def test_mistakes_survive_the_way_between_processes(things):
+def test_mistakes_survive_the_way_between_processes(things: Any):
     things.define(("title:", "titel:"))
     with pytest.raises(SpecMistakes) as error:
         local_spec("things")
@@ -150,7 +155,7 @@ def test_mistakes_survive_the_way_between_processes(things):
     assert (str(again), again.mistakes) == (str(error.value), error.value.mistakes)
 
 
-def test_push_creates_the_lake_and_pushing_again_changes_nothing(things):
+def test_push_creates_the_lake_and_pushing_again_changes_nothing(things: Any):
     first, made = push("things")
     again, remade = push("things")
 
@@ -158,7 +163,7 @@ def test_push_creates_the_lake_and_pushing_again_changes_nothing(things):
     assert first == again == open_lake("things").resolve("main")
 
 
-def test_pinned_spec_is_that_of_the_commit_whatever_the_folder_says_now(things):
+def test_pinned_spec_is_that_of_the_commit_whatever_the_folder_says_now(things: Any):
     first, _ = push("things")
     before = local_spec("things")
     things.define(("title: Amounts", "title: Quantities"))
@@ -173,7 +178,7 @@ def test_pinned_spec_is_that_of_the_commit_whatever_the_folder_says_now(things):
     assert lake.log(second)[0].metadata["spec_digest"] == pinned_spec(lake, second).digest
 
 
-def test_definition_with_mistakes_is_not_pushed(things):
+def test_definition_with_mistakes_is_not_pushed(things: Any):
     things.define(sql="SELECT nothing FROM raw")
 
     with pytest.raises(SpecError):
@@ -182,7 +187,7 @@ def test_definition_with_mistakes_is_not_pushed(things):
         open_lake("things")
 
 
-def test_commit_without_a_spec_says_how_to_push_one(things):
+def test_commit_without_a_spec_says_how_to_push_one(things: Any):
     lake = open_lake("things", create=True)
 
     with pytest.raises(SpecError, match="lakeline dataset push things"):

@@ -1,0 +1,160 @@
+"""Ingest: all of a delivery on a branch of its own, or nothing; and the same again is nothing new."""
+
+import io
+import json
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from lakeline.data.ingest import ingest
+from lakeline.data.specfile import local_spec
+from lakeline.errors import LakeNotFound, SourceError, SpecError, UsageError
+from lakeline.lake import CommitId, Lake, open_lake
+
+
+@pytest.fixture
+def lake(things: Any) -> Lake:
+    """Open a lake that has the definition of `things`, and lay out two arrivals."""
+    things.push()
+    things.copy()
+    things.copy("month,time,kind,size,count\n2,2024-02-01,a,4,4\n", "02.csv")
+    return open_lake("things")
+
+
+def publish(lake: Lake, branch: str) -> CommitId:
+    """Merge a delivery as the steps after ingest do, in short."""
+    for entry in lake.ls(branch, "raw/"):
+        lake.commit(branch, {entry.path.replace("raw/", "clean/"): b"clean"}, "Transform")
+    return lake.merge(branch, "main", "Publish")
+
+
+def test_delivery_is_one_commit_on_a_branch_of_its_own(lake: Lake):
+    before = lake.resolve("main")
+
+    result = ingest("things", ["m02", "m01"])
+
+    assert (result.status, result.branch, result.arrivals, result.rows) == ("new", "ingest-m01--m02", ["m01", "m02"], 4)
+    assert lake.resolve("main") == before
+    commit = lake.log("ingest-m01--m02")[0]
+    assert (commit.id, commit.parents) == (result.commit, (before,))
+    assert {change.path: change.kind for change in lake.diff(before, commit.id)} == dict.fromkeys(
+        ["_lakeline/arrivals/m01.json", "_lakeline/arrivals/m02.json", "raw/m01.parquet", "raw/m02.parquet"], "added"
+    )
+
+
+def test_commit_and_note_say_where_the_rows_came_from(lake: Lake):
+    result = ingest("things", ["m01"])
+
+    (source,) = result.sources
+    assert json.loads(lake.read(result.commit, "_lakeline/arrivals/m01.json")) == result.to_dict()["sources"][0]
+    assert (source.url, source.rows, source.spec_digest) == ("local:things/01.csv", 3, local_spec("things").digest)
+    assert lake.log(result.commit)[0].metadata == {
+        "arrivals": "m01",
+        "rows_raw": "3",
+        "schema_digest": source.schema_digest,
+        "source": "local:things/01.csv",
+        "source_digest": source.sha256,
+        "spec_digest": source.spec_digest,
+    }
+
+
+def test_raw_rows_are_those_of_the_source(lake: Lake):
+    result = ingest("things", ["m02"])
+
+    assert pq.read_table(io.BytesIO(lake.read(result.commit, "raw/m02.parquet"))).to_pydict()["size"] == [4.0]
+
+
+def test_repeated_delivery_changes_nothing_and_says_so(lake: Lake):
+    head = publish(lake, ingest("things", ["m01", "m02"]).branch)
+    branches = lake.branches()
+
+    result = ingest("things", ["m01", "m02"])
+
+    assert (result.status, result.branch, result.commit, result.arrivals) == ("repeated", "", head, [])
+    assert result.message == "things: main has m01, m02 already; nothing was ingested."
+    assert lake.branches() == branches
+
+
+def test_only_what_is_new_of_a_delivery_is_ingested(lake: Lake):
+    publish(lake, ingest("things", ["m01"]).branch)
+
+    result = ingest("things", ["m01", "m02"])
+
+    assert (result.status, result.branch, result.arrivals) == ("new", "ingest-m02", ["m02"])
+
+
+def test_arrival_whose_source_changed_is_ingested_again(things: Any, lake: Lake):
+    publish(lake, ingest("things", ["m01"]).branch)
+    things.copy("month,time,kind,size,count\n1,2024-01-01,corrected,1,1\n")
+
+    assert ingest("things", ["m01"]).rows == 1
+
+
+def test_arrival_is_ingested_again_for_a_new_transform_but_not_for_a_new_search(things: Any, lake: Lake):
+    publish(lake, ingest("things", ["m01"]).branch)
+
+    things.push(("search:", "search:\n  trials: 9"))
+    assert ingest("things", ["m01"]).status == "repeated"
+
+    things.push(sql="SELECT kind, size * 2 AS size FROM raw WHERE size IS NOT NULL")
+    assert ingest("things", ["m01"]).status == "new"
+
+
+def test_arrival_that_was_not_published_is_ingested_anew(lake: Lake):
+    first = ingest("things", ["m01"])
+    lake.commit(first.branch, {"_lakeline/reports/m01.json": b"{}"}, "Refuse")
+
+    again = ingest("things", ["m01"])
+
+    assert again.branch == first.branch
+    assert not lake.exists(again.branch, "_lakeline/reports/m01.json")
+    assert lake.resolve(again.branch) == again.commit
+
+
+def test_branch_that_a_crash_left_before_its_commit_is_no_hindrance(lake: Lake):
+    lake.create_branch("ingest-m01", "main")
+
+    assert ingest("things", ["m01"]).status == "new"
+
+
+@pytest.mark.parametrize("content", ["month,kind\n1,a\n1\n", "month,time,kind,size,count\n", ""])
+def test_one_bad_arrival_of_a_delivery_leaves_the_lake_as_it_was(things: Any, lake: Lake, content: str):
+    things.copy(content, "02.csv")
+    before = (lake.resolve("main"), lake.branches())
+
+    with pytest.raises(SourceError, match="things m02: "):
+        ingest("things", ["m01", "m02"])
+    assert (lake.resolve("main"), lake.branches()) == before
+
+
+def test_missing_arrival_leaves_the_lake_as_it_was(things: Any, lake: Lake, site: Any):
+    things.push(("http://127.0.0.1:1", site.url))
+
+    with pytest.raises(SourceError, match=r"things m03: .* does not exist \(HTTP 404\)"):
+        ingest("things", ["m01", "m03"])
+    assert [branch.name for branch in lake.branches()] == ["main"]
+
+
+@pytest.mark.parametrize(("arrivals", "said"), [(["m13"], "there is no month 13"), (["x"], "named like m01"), ([], "Name at least one")])
+def test_impossible_arrival_is_refused(lake: Lake, arrivals: list[str], said: str):
+    with pytest.raises(UsageError, match=said):
+        ingest("things", arrivals)
+
+
+def test_data_set_that_was_never_pushed_says_how_to(things: Any):
+    with pytest.raises(LakeNotFound, match="lakeline dataset push things"):
+        ingest("things", ["m01"])
+
+
+def test_lake_without_a_spec_says_how_to_push_one(things: Any):
+    open_lake("things", create=True)
+
+    with pytest.raises(SpecError, match="lakeline dataset push things"):
+        ingest("things", ["m01"])
+
+
+def test_spec_that_counts_is_that_of_the_lake(things: Any, lake: Lake):
+    things.define(("things/{month:02d}.csv", "elsewhere/{month}.csv"))
+
+    assert ingest("things", ["m01"]).rows == 3
