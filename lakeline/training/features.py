@@ -31,15 +31,13 @@ def feature_types(spec: DatasetSpec) -> dict[str, FeatureType]:
     Raises
     ------
     SpecError
-        If a feature is a timestamp, or a numeric one is text.
+        If a feature is a timestamp.
     """
     types: dict[str, FeatureType] = {}
     for name in spec.features.all:
         kind = spec.clean.columns[name].type
         if kind == "timestamp":
             raise SpecError(f"{spec.name}: feature {name!r} is a timestamp. Derive numbers or text from it in transform.sql.")
-        if kind in ("text", "any") and name in spec.features.numeric:
-            raise SpecError(f"{spec.name}: numeric feature {name!r} is of type {kind}. Make it a number in transform.sql, or categorical.")
         types[name] = "text" if kind in ("text", "any") else "number"
     return types
 
