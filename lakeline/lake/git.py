@@ -108,10 +108,7 @@ class GitLake:
     def require(self) -> None:
         """Raise LakeUnavailable if the repository is no longer there."""
         if not (self.path / "HEAD").is_file():
-            raise LakeUnavailable(
-                f"{self.name}: the lake is gone: {self.path} is no git repository any more. "
-                f"Put the folder back, or begin anew: lakeline dataset push {self.name}"
-            )
+            raise words.gone(self.name, str(self.path))
 
     @_guarded
     def resolve(self, ref: str) -> CommitId:

@@ -40,16 +40,7 @@ class LakefsLake:
     """One data set's repository in lakeFS.
 
     A commit is made on a hidden branch of its own and squash-merged: nobody sees half of it, it needs no
-    reset after a failure, and a protected branch takes it.
-
-    Parameters
-    ----------
-    name
-        Name of the repository.
-    client
-        Client of the lakefs SDK.
-    locks
-        Folder for the locks between writers of this machine.
+    reset after a failure, and a protected branch takes it. `locks` is for locks between writers of this machine.
     """
 
     store: Literal["git", "lakefs"] = "lakefs"
@@ -262,7 +253,10 @@ class LakefsLake:
 
     def _branches(self) -> list[Branch]:
         found = generate_listing(self._sdk.branches_api.list_branches, self.name, amount=_PAGE)
-        return [Branch(ref.id, CommitId(ref.commit_id)) for ref in found if not ref.id.startswith(_DRAFT)]
+        branches = [Branch(ref.id, CommitId(ref.commit_id)) for ref in found if not ref.id.startswith(_DRAFT)]
+        if not branches:  # lakeFS remembers for a while a repository that was deleted, but not what it held
+            raise words.gone(self.name, self.endpoint)
+        return branches
 
     def _tags(self) -> dict[str, CommitId]:
         found = generate_listing(self._sdk.tags_api.list_tags, self.name, amount=_PAGE)

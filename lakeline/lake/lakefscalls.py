@@ -14,6 +14,7 @@ import urllib3.exceptions
 from lakefs.exceptions import LakeFSException, NoAuthenticationFound, NotFoundException, ServerException
 
 from lakeline.errors import LakeConflict, LakeError, LakelineError, LakeNotFound, LakeUnavailable
+from lakeline.lake import words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -135,7 +136,7 @@ def _said(error: ServerException, name: str, endpoint: str) -> LakelineError | O
     if not isinstance(error, NotFoundException):
         return LakeError(f"{where}: {message} (status {error.status_code})")
     if "repository" in message:
-        return LakeUnavailable(f"{where} is gone: it has no repository {name} any more. Begin anew: lakeline dataset push {name}")
+        return words.gone(name, endpoint)
     return LakeNotFound(f"{where}: {message}")
 
 

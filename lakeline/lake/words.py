@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable, Sequence
 
-from lakeline.errors import LakeConflict, LakeNotFound
+from lakeline.errors import LakeConflict, LakeNotFound, LakeUnavailable
 
 _SHOWN = 5
 
@@ -11,6 +11,14 @@ _SHOWN = 5
 def no_lake(dataset: str, where: str) -> LakeNotFound:
     """Say that a data set has no repository."""
     return LakeNotFound(f"{dataset}: there is no such data set in the lake ({where}). Create it: lakeline dataset push {dataset}")
+
+
+def gone(dataset: str, where: str) -> LakeUnavailable:
+    """Say that the repository of a data set was deleted while it was in use."""
+    return LakeUnavailable(
+        f"{dataset}: the lake is gone: there is no repository any more ({where}). "
+        f"Put it back, or begin anew: lakeline dataset push {dataset}"
+    )
 
 
 def no_ref(dataset: str, ref: str, known: Iterable[str]) -> LakeNotFound:

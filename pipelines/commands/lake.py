@@ -247,11 +247,7 @@ def _when(commit: Commit) -> str:
 
 def _with(commit: Commit) -> str:
     """Pick what of a commit's metadata says most in a line."""
-    rows = [
-        f"{int(value):,} {key.removeprefix('rows_')}"
-        for key, value in commit.metadata.items()
-        if key.startswith("rows_") and value.isdecimal()
-    ]
+    rows = [f"{int(count):,} {layer}" for layer in ("raw", "clean") if (count := commit.metadata.get(f"rows_{layer}", "")).isdecimal()]
     return ", ".join([*filter(None, [commit.metadata.get("arrivals")]), *([f"{' → '.join(rows)} rows"] if rows else [])])
 
 

@@ -23,7 +23,7 @@ class Known:
     """What the model knows of a commit: its files and all its ancestors, itself included."""
 
     files: Files
-    ancestors: frozenset[str]
+    ancestors: frozenset[CommitId]
 
 
 class LakeMachine(RuleBasedStateMachine):
@@ -107,7 +107,7 @@ class LakeMachine(RuleBasedStateMachine):
         bases = [base for base in common if not any(base in self.commits[other].ancestors for other in common - {base})]
         if len(bases) > 1:  # criss-cross: the stores may take either
             return
-        files, conflict = merged(*(self.commits[commit].files for commit in (CommitId(bases[0]), ours, theirs)))
+        files, conflict = merged(*(self.commits[commit].files for commit in (bases[0], ours, theirs)))
         if conflict:
             with pytest.raises(LakeConflict):
                 self.lake.merge(source, into, "Merge")
@@ -128,8 +128,9 @@ class LakeMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def look_back(self, data: st.DataObject):
-        one, other = (data.draw(st.sampled_from(sorted(self.commits))) for _ in range(2))
-        left, right = self.commits[CommitId(one)].files, self.commits[CommitId(other)].files
+        numbers = st.integers(0, len(self.commits) - 1)  # not ids: they differ from try to try
+        one, other = (list(self.commits)[data.draw(numbers)] for _ in range(2))
+        left, right = self.commits[one].files, self.commits[other].files
         expected = {
             path: "added" if path not in left else "removed" if path not in right else "changed"
             for path in left.keys() | right.keys()
@@ -137,7 +138,7 @@ class LakeMachine(RuleBasedStateMachine):
         }
         assert {change.path: change.kind for change in self.lake.diff(one, other)} == expected
         assert {entry.path: self.lake.read(one, entry.path) for entry in self.lake.ls(one)} == left
-        assert {commit.id for commit in self.lake.log(one)} == self.commits[CommitId(one)].ancestors
+        assert {commit.id for commit in self.lake.log(one)} == self.commits[one].ancestors
 
     @invariant()
     def refs_are_as_they_should_be(self):
@@ -172,6 +173,6 @@ def test_lake_holds_what_the_model_says(store: str):
             stateful_step_count=size[1],
             deadline=None,
             database=None,
-            suppress_health_check=list(HealthCheck),
+            suppress_health_check=[HealthCheck.too_slow],
         ),
     )
