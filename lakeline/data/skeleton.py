@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from lakeline.data.specfile import SCHEMA_NAME, SQL_NAME, YAML_NAME, dataset_names
+from lakeline.data.specfile import SCHEMA_NAME, SQL_NAME, YAML_NAME, dataset_names, json_schema_text
 from lakeline.errors import UsageError
 from lakeline.settings import get_settings
 
@@ -117,9 +117,11 @@ def make(name: str) -> Path:
     folder = datasets / name
     if name in dataset_names() or folder.exists():
         raise UsageError(f"there is a data set {name!r} already ({folder}). Choose another name.")
-    schema = datasets.absolute().parent / "docs" / SCHEMA_NAME
     folder.mkdir(parents=True)
-    where = f"../../docs/{SCHEMA_NAME}" if schema.is_file() else SCHEMA_NAME
+    where = f"../../docs/{SCHEMA_NAME}"
+    if not (folder / where).is_file():  # not a checkout of Lakeline
+        where = f"../{SCHEMA_NAME}"
+        (folder / where).write_text(json_schema_text(), encoding="utf-8")
     (folder / YAML_NAME).write_text(_YAML.format(name=name, schema=where), encoding="utf-8")
     (folder / SQL_NAME).write_text(_SQL, encoding="utf-8")
     return folder

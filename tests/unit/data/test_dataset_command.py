@@ -29,6 +29,8 @@ def test_new_data_set_passes_the_check_and_can_be_pushed(lakeline: Any, things: 
     assert (code, "lakeline dataset check my-data" in said) == (0, True)
     folder = things.folder.parent / "my-data"
     assert {path.name for path in folder.iterdir()} == {"dataset.yaml", "transform.sql"}
+    schema = (folder / "dataset.yaml").read_text().partition("$schema=")[2].partition("\n")[0]
+    assert (folder / schema).read_text() == json_schema_text()
 
     code, said, _ = lakeline("check", "my-data")
     assert (code, said.splitlines()[0]) == (0, "my-data: OK")
