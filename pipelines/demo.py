@@ -12,7 +12,7 @@ from lakeline.errors import UsageError
 from lakeline.lake import open_lake
 from lakeline.settings import get_settings
 from pipelines.commands.watch import look
-from pipelines.execute import execute, prepare
+from pipelines.execute import current_spec, execute, push_first
 from pipelines.show import Console, show_result
 from pipelines.watching import watching
 
@@ -44,7 +44,8 @@ def play(dataset: str, console: Console) -> bool:
     if not path.is_file():
         raise UsageError(f"{dataset} has no demo ({path} is missing). `lakeline demo` without --dataset plays one that has.")
     scene = yaml.safe_load(path.read_text())
-    spec = prepare(dataset, console)
+    spec = current_spec(dataset, console)
+    push_first(dataset, console)
     ends: list[dict[str, Any]] = []
 
     _title(console, "1. The first arrivals, and a first model")

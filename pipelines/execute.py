@@ -15,28 +15,37 @@ if TYPE_CHECKING:
     from lakeline.data.spec import DatasetSpec
 
 
-def prepare(dataset: str, console: Console) -> DatasetSpec:
-    """Spec of a data set as the lake has it; the first time, the local spec is pushed there."""
-    from lakeline.data.specfile import local_spec, pinned_spec, push
+def current_spec(dataset: str, console: Console) -> DatasetSpec:
+    """Spec of a data set as the lake has it, or the local one where the lake has none; says where the two differ."""
+    from lakeline.data.specfile import local_spec, pinned_spec
     from lakeline.errors import LakeNotFound, UsageError
     from lakeline.lake import open_lake
 
     try:
         lake = open_lake(dataset)
     except LakeNotFound:
-        commit, _ = push(dataset)
-        console.say(f"Pushed the spec of {dataset} to a new repository of the lake (commit {commit[:10]}).")
-        lake = open_lake(dataset)
+        return local_spec(dataset).spec
     pinned = pinned_spec(lake, lake.resolve("main"))
     try:
         local = local_spec(dataset)
     except UsageError:  # written elsewhere: the lake has all that a run needs
         return pinned.spec
     if local.digest != pinned.digest:
-        console.say(
-            f"The local spec of {dataset} differs from the lake's, which counts. To take the local one: lakeline dataset push {dataset}"
-        )
+        console.say(f"The local spec of {dataset} differs from the lake's, which counts. To take it: lakeline dataset push {dataset}")
     return pinned.spec
+
+
+def push_first(dataset: str, console: Console) -> None:
+    """Push the local spec, if the lake has no repository of the data set."""
+    from lakeline.data.specfile import push
+    from lakeline.errors import LakeNotFound
+    from lakeline.lake import open_lake
+
+    try:
+        open_lake(dataset)
+    except LakeNotFound:
+        commit, _ = push(dataset)
+        console.say(f"Pushed the spec of {dataset} to a new repository of the lake (commit {commit[:10]}).")
 
 
 def execute(pipeline: str, arguments: Mapping[str, Any], console: Console) -> dict[str, Any]:

@@ -131,7 +131,7 @@ def _follow(log: Path, child: subprocess.Popen[bytes]) -> Iterator[Progress]:
             text = rest + lines.read()
             *whole, rest = text.split("\n")
             for line in whole:
-                if match := _TASK.search(line):
+                for match in _TASK.finditer(line):  # two trials may write into the same line
                     verb, task, outcome = match.groups()
                     if verb == "Executing task":
                         yield Progress(task, "began")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -16,7 +16,6 @@ from lakeline.training.plan import MODEL_TAG
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lakeline.data.spec import DatasetSpec
     from lakeline.lake import Commit, Lake
 
 
@@ -91,26 +90,25 @@ def untrained(dataset: str, seen: Seen) -> list[CommitId]:
     return fresh[::-1]
 
 
-def arrived(dataset: str, spec: DatasetSpec, arrivals: str, seen: Seen) -> list[str]:
+def arrived(dataset: str, arrivals: Sequence[str], seen: Seen) -> list[str]:
     """Arrivals that the source has, the lake hasn't, and no run of this watch has tried.
 
     Parameters
     ----------
     dataset
         Name of the data set.
-    spec
-        Its spec.
     arrivals
-        Which to look for: ids, or a range of them.
+        Ids of those to look for.
     seen
         What was tried before.
     """
-    from lakeline.data.arrivals import expand
     from lakeline.data.available import available
+    from lakeline.data.specfile import pinned_spec
 
     lake = open_lake(dataset)
     known = {entry.path for entry in lake.ls("main", "clean/")}
-    wanted = [arrival for arrival in expand(spec, arrivals) if f"clean/{arrival}.parquet" not in known and arrival not in seen.arrivals]
+    wanted = [arrival for arrival in arrivals if f"clean/{arrival}.parquet" not in known and arrival not in seen.arrivals]
+    spec = pinned_spec(lake, lake.resolve("main")).spec
     return [arrival for arrival in wanted if available(spec, arrival)]
 
 

@@ -64,7 +64,7 @@ def run(
     arrivals, rows_raw, rows_clean, trials, metrics, production_metrics, verdict, reasons, model, version, run_id, seconds,
     report and log. What doesn't apply is null.
     """
-    from pipelines.execute import execute, prepare
+    from pipelines.execute import current_spec, execute, push_first
     from pipelines.show import Console, show_result
 
     console = Console(as_json)
@@ -74,8 +74,8 @@ def run(
             _refuse(f"training learns from a commit of the lake (--ref), so {' '.join(context.args) or '--arrival'} means nothing to it.")
         arguments: dict[str, Any] = {"dataset": dataset, "ref": ref, "arrivals": learn_from, "trials": trials, "retrain": True}
     else:
-        spec = prepare(dataset, console)
-        arrivals = arrivals_asked(spec, arrival, context.args)
+        arrivals = arrivals_asked(current_spec(dataset, console), arrival, context.args)
+        push_first(dataset, console)
         arguments = {"dataset": dataset, "arrivals": arrivals}
         if pipeline == "continuous":
             arguments |= {"learn_from": learn_from, "trials": trials}

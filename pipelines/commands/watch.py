@@ -44,7 +44,8 @@ def watch(
 
 def look(dataset: str, seen: Any, arrivals: str | None, console: Console) -> list[dict[str, Any]]:
     """Look once, and run what there is to run; results as of `execute`."""
-    from pipelines.execute import execute, prepare
+    from lakeline.data.arrivals import expand
+    from pipelines.execute import current_spec, execute, push_first
     from pipelines.show import show_result
     from pipelines.watching import arrived, untrained
 
@@ -57,8 +58,9 @@ def look(dataset: str, seen: Any, arrivals: str | None, console: Console) -> lis
         return result
 
     if arrivals is not None:
-        spec = prepare(dataset, console)
-        for arrival in arrived(dataset, spec, arrivals, seen):
+        wanted = expand(current_spec(dataset, console), arrivals)
+        push_first(dataset, console)
+        for arrival in arrived(dataset, wanted, seen):
             outcome = run("data", {"dataset": dataset, "arrivals": [arrival]})
             seen.arrivals[arrival] = outcome["run_id"]
             seen.save()

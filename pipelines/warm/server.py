@@ -1,10 +1,4 @@
-"""Start the steps of a local run from a process that has imported their libraries already.
-
-Each step is a process of its own, as on a cluster, and importing pandas, scikit-learn and MLflow in each of a dozen
-would take most of a short run's time. So a process beside the runner imports them once, while the first steps are at work,
-and makes a step's process by forking itself. The runner is given a stand-in for the Python interpreter, which asks
-that process; if it doesn't answer, the stand-in becomes the interpreter, and the step only starts later.
-"""
+"""The processes that import ahead, and make steps' processes by forking themselves."""
 
 from __future__ import annotations
 
@@ -15,61 +9,21 @@ import importlib
 import json
 import os
 import select
-import shlex
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-MODULE = "kfp.dsl.executor_main"
-"""What the runner has an interpreter run for a step."""
+from pipelines.warm import SOCKET
+from pipelines.warm.generations import GENERATIONS, MODULE, Generation
 
-GENERATIONS = (
-    (MODULE, "lakeline.data.specfile", "lakeline.lake.git", "duckdb", "pyarrow.parquet"),
-    ("pandas", "pandera.pandas"),
-    ("scipy.sparse", "sklearn.pipeline", "sklearn.linear_model", "sklearn.compose"),
-    ("mlflow.sklearn", "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store"),
-)
-"""Modules, in the order in which steps want them. Each generation is forked from the one before, and takes over when it is ready."""
+STARTED = b"+"
+"""Answer to who asked for a step: its process is there, and its exit code will follow. No answer: ask again."""
 
-_SOCKET = "warm.socket"
 _SIGNALLED = 128
-
-
-@contextlib.contextmanager
-def warm_interpreter(folder: Path) -> Generator[str]:
-    """Have a stand-in for the Python interpreter while the context lasts.
-
-    Parameters
-    ----------
-    folder
-        Private folder, made for this. Whoever can write there can run code as this user.
-
-    Yields
-    ------
-    str
-        Path of the stand-in; of the interpreter itself where a process with such libraries can't be forked safely (macOS).
-    """
-    if sys.platform != "linux":
-        yield sys.executable
-        return
-    folder.mkdir(mode=0o700, parents=True)
-    stand_in = folder / "python"
-    # -I -S: the stand-in needs the standard library only, and starts in a few milliseconds without the rest.
-    client = [sys.executable, "-I", "-S", str(Path(__file__).with_name("warm_client.py")), sys.executable, MODULE, str(folder / _SOCKET)]
-    stand_in.write_text(f'#!/bin/sh\nexec {shlex.join(client)} "$@"\n')
-    stand_in.chmod(0o700)
-    command = [sys.executable, "-m", "pipelines.warm", str(folder)]
-    server = subprocess.Popen(command, stdin=subprocess.PIPE, env=os.environ | {"_KFP_RUNTIME": "true"})
-    try:
-        yield str(stand_in)
-    finally:
-        server.communicate()  # closes its stdin, which all generations watch: they end when nobody is there to ask them
 
 
 @dataclass(frozen=True)
@@ -81,11 +35,16 @@ class _Request:
     folder: str
     files: list[int]
 
+    def close(self) -> None:
+        """Let go of the files, in a process that is not the step's."""
+        for file in self.files:
+            os.close(file)
+
 
 def _main(folder: str) -> None:
     os.chdir(folder)  # a socket's path may have 108 characters at most: its name alone always has fewer
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind(_SOCKET)
+    listener.bind(SOCKET)
     listener.listen()
     listener.setblocking(False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # what ends the runner ends this as well, by its stdin
@@ -96,10 +55,22 @@ def _main(folder: str) -> None:
     os._exit(0)  # nothing here needs to be torn down; the libraries would take their time for it
 
 
-def _generation(listener: socket.socket, generations: Sequence[Sequence[str]], predecessor: int | None) -> _Request | None:
+def prepare(name: str) -> None:
+    """Import `module`, or call `module:function`, if there is such a function."""
+    path, _, function = name.partition(":")
+    module = importlib.import_module(path)
+    if function:
+        getattr(module, function, _nothing)()
+
+
+def _nothing() -> None:
+    pass
+
+
+def _generation(listener: socket.socket, generations: Sequence[Generation], predecessor: int | None) -> _Request | None:
     """Import, take over from the predecessor, fork a successor, serve; in a forked step's process, what it was asked for."""
-    for module in generations[0]:
-        importlib.import_module(module)
+    for name in generations[0].load:
+        prepare(name)
     if threading.active_count() > 1:  # a fork would lack the other threads: the predecessor goes on
         return None
     gc.collect()
@@ -108,14 +79,14 @@ def _generation(listener: socket.socket, generations: Sequence[Sequence[str]], p
         os.write(predecessor, b"!")
         os.close(predecessor)
     if not generations[1:]:
-        return _Server(listener, None).serve()
+        return _Server(listener, None, frozenset()).serve()
     ready, tell = os.pipe()
     successor = os.fork()
     if successor == 0:
         os.close(ready)
         return _generation(listener, generations[1:], tell)
     os.close(tell)
-    server = _Server(listener, ready)
+    server = _Server(listener, ready, frozenset[str]().union(*(generation.steps for generation in generations[1:])))
     request = server.serve()
     if request is None:
         if server.accepting:  # the runner is gone before the successor was ready
@@ -127,10 +98,12 @@ def _generation(listener: socket.socket, generations: Sequence[Sequence[str]], p
 class _Server:
     """Makes steps' processes until the successor takes over or the runner is gone."""
 
-    def __init__(self, listener: socket.socket, ready: int | None) -> None:
+    def __init__(self, listener: socket.socket, ready: int | None, later: frozenset[str]) -> None:
         self.accepting = True
         self._listener = listener
         self._ready = ready
+        self._later = later
+        self._waiting: list[tuple[_Request, socket.socket]] = []  # for the successor
         self._running: dict[int, tuple[int, socket.socket]] = {}  # by the descriptor that tells of its end: a step, and who waits for it
         self._poll = select.poll()
 
@@ -141,39 +114,56 @@ class _Server:
                 self._poll.register(descriptor, select.POLLIN)
         while self.accepting or self._running:
             for descriptor, _ in self._poll.poll():
+                request = None
                 if descriptor == sys.stdin.fileno():
                     return None
-                if descriptor == self._ready:
-                    self._take_notice(descriptor)
-                elif descriptor == self._listener.fileno():
-                    request = self._fork()
-                    if request:
-                        return request
+                if descriptor == self._listener.fileno():
+                    request = self._accept()
+                elif descriptor == self._ready:
+                    request = self._hand_over(descriptor)
                 else:
                     self._end(descriptor)
+                if request:
+                    return request
         return None
 
-    def _take_notice(self, ready: int) -> None:
-        self._poll.unregister(ready)
-        if os.read(ready, 1):  # nothing to read: the successor failed, and this one goes on
-            self.accepting = False
-            self._poll.unregister(self._listener)
-
-    def _fork(self) -> _Request | None:
+    def _accept(self) -> _Request | None:
         try:
             connection, _ = self._listener.accept()
         except BlockingIOError:  # the predecessor or the successor was quicker
             return None
         request = _receive(connection)
+        if request.arguments[-1] in self._later:
+            self._waiting.append((request, connection))
+            return None
+        return self._fork(request, connection)
+
+    def _hand_over(self, ready: int) -> _Request | None:
+        self._poll.unregister(ready)
+        if os.read(ready, 1):
+            self.accepting = False
+            self._poll.unregister(self._listener)
+            for request, connection in self._waiting:
+                request.close()
+                connection.close()  # unanswered: it will ask again
+        else:  # the successor failed: this one goes on
+            self._later = frozenset()
+            for request, connection in self._waiting:
+                if self._fork(request, connection):
+                    return request
+        self._waiting.clear()
+        return None
+
+    def _fork(self, request: _Request, connection: socket.socket) -> _Request | None:
+        with contextlib.suppress(OSError):
+            connection.sendall(STARTED)
         process = os.fork()
         if process == 0:
-            for _, other in self._running.values():
+            for _, other in [*self._running.values(), *self._waiting, (None, connection)]:
                 other.close()
-            connection.close()
             self._listener.close()
             return request
-        for file in request.files:
-            os.close(file)
+        request.close()
         end = os.pidfd_open(process)
         self._running[end] = process, connection
         self._poll.register(end, select.POLLIN)

@@ -1,0 +1,45 @@
+"""Stand-in for the Python interpreter: has a step's process made by one that is warm, or is replaced by the interpreter itself.
+
+Arguments: the interpreter, the module that may be run warm, the socket, then what the interpreter would be given.
+It starts without site-packages, and imports little: each step pays for it. `server.py` is the other side.
+"""
+
+import json
+import os
+import signal
+import socket
+import sys
+
+
+def main(interpreter: str, module: str, path: str, arguments: list[str]) -> int:
+    """Run `interpreter arguments`, warm if possible; the process's exit code."""
+    here, (folder, name) = os.getcwd(), os.path.split(path)  # noqa: PTH109 (pathlib takes as long to import as all the rest)
+    request = json.dumps({"arguments": arguments[2:], "environment": dict(os.environ), "folder": here}).encode()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        if arguments[:2] != ["-m", module]:
+            raise ConnectionError
+        os.chdir(folder)  # a socket's path may have 108 characters at most: its name alone always has fewer
+        code = None
+        while code is None:
+            code = ask(name, request)
+    except OSError:
+        os.chdir(here)
+        os.execv(interpreter, [interpreter, *arguments])  # noqa: S606 (there is no shell to go through)
+    return code
+
+
+def ask(name: str, request: bytes) -> int | None:
+    """Have the process made and wait for its end: its exit code, or None if whoever was asked has a successor to ask."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(name)
+        socket.send_fds(connection, [len(request).to_bytes(8, "big")], [0, 1, 2])
+        connection.sendall(request)
+        if not connection.recv(1):
+            return None
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the step has it too, as one of the group, and says how it ended
+        return next(iter(connection.recv(1)), 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:4], sys.argv[4:]))
