@@ -73,6 +73,10 @@ class Check:
         """Whether nothing fails."""
         return self.failing == 0 and self.problem is None
 
+    def severity(self) -> tuple[int, int]:
+        """Key to sort failures by: what the table as a whole fails comes first, then the worst."""
+        return (0, 0) if self.problem else (1, -self.failing)
+
 
 @dataclass(frozen=True)
 class TableReport:
@@ -84,7 +88,7 @@ class TableReport:
     @property
     def failures(self) -> list[Check]:
         """Checks that fail: those of the table as a whole first, then by rows, worst first."""
-        return sorted((check for check in self.checks if not check.passed), key=lambda c: (c.problem is None, -c.failing, c.text))
+        return sorted((check for check in self.checks if not check.passed), key=Check.severity)
 
 
 def check_table(path: Path, table: spec.Table, *, text_may_parse: bool = True) -> TableReport:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lakeline.data.specfile import pinned_spec
+from lakeline.data.specfile import PINNED_SQL, PINNED_YAML, Definition, pinned_spec
 from lakeline.data.validate import as_json, report_path
 from lakeline.errors import DataError, LakeConflict
 from lakeline.lake import Commit, CommitId, Lake, open_lake
@@ -112,11 +112,7 @@ def commit_reports(lake: Lake, branch: str, commit: str, arrivals: Sequence[str]
     head = lake.resolve(branch)
     _require_same(lake, branch, commit, head)
     definition = pinned_spec(lake, commit)
-    if definition.data_digest != pinned_spec(lake, MAIN).data_digest:
-        raise LakeConflict(
-            f"{lake.name}: the spec on {MAIN} has changed since branch {branch} was made, so its rows were checked by another spec. "
-            f"Nothing was merged. Delete the branch and run {', '.join(arrivals)} again."
-        )
+    _require_spec_of_main(lake, branch, commit, definition)
     source = _source(lake, commit)
     with tempfile.TemporaryDirectory(prefix="lakeline-") as folder:
         profiles = {arrival: _profile(lake, commit, arrival, Path(folder)) for arrival in arrivals}
@@ -175,6 +171,15 @@ def _require_same(lake: Lake, branch: str, commit: str, head: CommitId) -> None:
         raise LakeConflict(
             f"{lake.name}: branch {branch} is no longer at {commit[:12]}, which was validated, but at {head[:12]}. "
             f"Nothing was merged. See: lakeline lake log {lake.name} {branch}"
+        )
+
+
+def _require_spec_of_main(lake: Lake, branch: str, commit: str, definition: Definition) -> None:
+    same = all(lake.read(MAIN, path) == lake.read(commit, path) for path in (PINNED_YAML, PINNED_SQL))
+    if not same and definition.data_digest != pinned_spec(lake, MAIN).data_digest:
+        raise LakeConflict(
+            f"{lake.name}: the spec on {MAIN} has changed since branch {branch} was made, so its rows were checked by another spec. "
+            f"Nothing was merged. Run the same arrivals again: the branch is then made anew."
         )
 
 

@@ -105,6 +105,8 @@ def random_masks(rows: int, rule: RandomSplit) -> tuple[npt.NDArray[np.bool_], n
 def time_cut(times: npt.NDArray[np.float64 | np.int64], fraction: float) -> np.float64 | np.int64:
     """Find the time from which on at least this fraction of rows lies; rows at that very time are not parted.
 
+    If that is the earliest time of all, the next one is taken, if there is one: some rows must be before the cut.
+
     Parameters
     ----------
     times
@@ -113,7 +115,9 @@ def time_cut(times: npt.NDArray[np.float64 | np.int64], fraction: float) -> np.f
         More than 0, less than 1.
     """
     earlier = len(times) - math.ceil(fraction * len(times))
-    return np.partition(times, earlier)[earlier]
+    cut = np.partition(times, earlier)[earlier]
+    later = times[times > cut]
+    return later.min() if len(later) and cut == times.min() else cut
 
 
 class _Rows:

@@ -142,7 +142,7 @@ def as_json(content: Mapping[str, Any]) -> bytes:
 def _sentences(dataset: str, branch: str, result: Validation) -> str:
     """Name what fails: tables as a whole first, then by rows, worst first."""
     found = [(report, check) for report in result.arrivals for check in report.table.failures]
-    found.sort(key=lambda pair: (pair[1].problem is None, -pair[1].failing))
+    found.sort(key=lambda pair: pair[1].severity())
     layer = " (clean rows)" if result.layer == "clean" else ""
     lines = [f"{dataset} {report.arrival}{layer}: {_sentence(check, report.table.rows)}" for report, check in found[:_SHOWN_FAILURES]]
     more = len(found) - _SHOWN_FAILURES
