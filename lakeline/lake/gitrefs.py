@@ -10,10 +10,10 @@ import pygit2
 
 from lakeline.errors import LakeNotFound
 from lakeline.lake import words
-from lakeline.lake.names import check_branch, split_ref
+from lakeline.lake.names import SHORTEST_ID, check_branch, split_ref
 
 HEADS, TAGS = "refs/heads/", "refs/tags/"
-_FULL_ID, _SHORTEST_ID = 40, 4
+_FULL_ID = 40
 _PATIENCE = 2.0
 
 
@@ -80,7 +80,7 @@ def _named(repo: pygit2.Repository, name: str) -> pygit2.Commit | None:
 
 
 def _by_id(repo: pygit2.Repository, text: str) -> pygit2.Commit | None:
-    if not _SHORTEST_ID <= len(text) <= _FULL_ID:
+    if not SHORTEST_ID <= len(text) <= _FULL_ID:
         return None
     try:
         return repo[text].peel(pygit2.Commit)

@@ -215,14 +215,21 @@ class LakefsLake:
                 commit = CommitId(self._repo.ref(candidate + steps).get_commit().id)
             except NotFoundException:
                 continue
+            if len(base) < names.SHORTEST_ID and base not in self._names():  # to lakeFS, b1 is also a commit that begins so
+                break
             self._seen.add(commit)
             return commit
-        raise words.no_ref(self.name, ref, [*(branch.name for branch in self._branches()), *self._tags()])
+        raise words.no_ref(self.name, ref, self._names())
+
+    def _names(self) -> list[str]:
+        return [*(branch.name for branch in self._branches()), *self._tags()]
 
     def _head(self, branch: str) -> CommitId:
-        with contextlib.suppress(NotFoundException):
-            return CommitId(self._repo.branch(names.check_branch(branch)).get_commit().id)
-        raise words.no_branch(self.name, branch, [known.name for known in self._branches()])
+        try:
+            with api_exception_handler():
+                return CommitId(self._sdk.branches_api.get_branch(self.name, names.check_branch(branch)).commit_id)
+        except NotFoundException:
+            raise words.no_branch(self.name, branch, [known.name for known in self._branches()]) from None
 
     def _expect(self, branch: str, expect: CommitId | None) -> CommitId:
         head = self._head(branch)

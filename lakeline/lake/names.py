@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping
 from lakeline.errors import LakeError, UsageError
 from lakeline.lake.base import MAIN
 
+SHORTEST_ID = 4
+"""Fewest digits that a commit id may be shortened to."""
+
 _DATASET = re.compile(r"[a-z0-9][a-z0-9-]{2,62}")
 _BRANCH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,199}")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+|/[A-Za-z0-9][A-Za-z0-9_-]*)*")

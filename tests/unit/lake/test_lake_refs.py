@@ -126,6 +126,19 @@ def test_name_that_no_tag_can_have_is_refused(lake: Lake, wrong: str):
         lake.tag(wrong, "main")
 
 
+def test_id_may_be_shortened_but_is_no_branch(lake: Lake):
+    head = lake.commit("main", {"a": b"1"}, "One")
+
+    assert lake.resolve(head[:8]) == head
+    for name in (head[:1], head[:2], head[:3]):
+        with pytest.raises(LakeNotFound):
+            lake.create_branch("new", name)
+    with pytest.raises(LakeNotFound, match="no branch"):
+        lake.commit(head[:8], {"a": b"2"}, "Two")
+    lake.create_branch(head[:2], "main~1")
+    assert lake.resolve(head[:2]) == lake.resolve("main~1")
+
+
 def test_refs_that_are_not_there(lake: Lake):
     lake.tag("things/2013-01", "main")
     missing = CommitId("0" * len(lake.resolve("main")))
