@@ -32,11 +32,12 @@ def _metrics(record: Mapping[str, Any]) -> list[Card]:
         mine, other = pair(ours[name], their)
         if their is None:
             note = f"{rival} could not be scored" if version is not None else "no model in production yet"
+            note = note if name == decides.name else ""
         else:
             note = f"the same as {rival}" if better == 0 else f"{compared(better)} than {rival}, {other}"
         label = f"{name}, decides" if name == decides.name else name
         made.append(Card(label, mine, note, decides.unit_of(name), tone(better)))
-    made.append(Card("Held-out rows", count(evaluation.get("rows")), "no model of this data learned from them"))
+    made.append(Card("Held-out rows", count(evaluation.get("rows")), "the candidate did not learn from them"))
     return made
 
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import Formatter
 
 from lakeline.report.words import brief
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
 INK, MUTED, LINE, PAPER = "#010101", "#010102", "#010103", "#010104"
 CANDIDATE, PRODUCTION, BAD = "#010105", "#010106", "#010107"
@@ -125,6 +125,22 @@ def _tenth(found: re.Match[str]) -> str:
     return f"{float(found[0]):.1f}".removesuffix(".0")
 
 
-def thousands(axis: Any) -> None:
-    """Label the ticks of a matplotlib axis as numbers for people."""
-    axis.set_major_formatter(FuncFormatter(lambda value, _: brief(value, 3)))
+def people(*axes: Any) -> None:
+    """Label the ticks of matplotlib axes as numbers for people."""
+    for axis in axes:
+        axis.set_major_formatter(_People())
+
+
+class _People(Formatter):
+    """As few digits as it takes to tell the ticks apart, three at least."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        """Label of one tick."""
+        return brief(x, 3)
+
+    def format_ticks(self, values: Sequence[float]) -> list[str]:
+        """Labels of all ticks."""
+        digits, most = 3, 9
+        while digits < most and len({brief(value, digits) for value in values}) < len(values):
+            digits += 1
+        return [brief(float(f"{value:.9g}"), digits) for value in values]

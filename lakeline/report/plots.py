@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.patches import Patch, PathPatch
 from matplotlib.path import Path
 
-from lakeline.report.figure import BAD, CANDIDATE, INK, MUTED, PAPER, PRODUCTION, Plot, canvas, draw, thousands
+from lakeline.report.figure import BAD, CANDIDATE, INK, MUTED, PAPER, PRODUCTION, Plot, canvas, draw, people
 from lakeline.report.words import count, finite, metric_of, number, percent, plural, quantity, text
 
 if TYPE_CHECKING:
@@ -42,8 +42,7 @@ def predictions(sample: Sequence[Sequence[Any]], label: str, unit: str) -> Plot 
         axes.set(xlim=(low, high), ylim=(low, high))
         axes.set_xlabel(f"actual {label}")
         axes.set_ylabel(f"predicted {label}")
-        thousands(axes.xaxis)
-        thousands(axes.yaxis)
+        people(axes.xaxis, axes.yaxis)
         keys = [Patch(facecolor=CANDIDATE, alpha=alpha, label=key) for key, alpha in counts]
         figure.legend(handles=keys, loc="outside right upper", title="rows in\na cell", handlelength=1.1, handleheight=1.1)
         correlation = float(np.corrcoef(actual, predicted)[0, 1]) if actual.std() and predicted.std() else 0.0
@@ -98,7 +97,7 @@ def residuals(sample: Sequence[Sequence[Any]], label: str, unit: str) -> Plot | 
         axes.set_ylabel("% of rows")
         axes.grid(visible=False, axis="x")
         axes.set_xlim(low, high)
-        thousands(axes.xaxis)
+        people(axes.xaxis)
         figure.legend(loc="outside upper left", ncols=2)
         spread = _spread("candidate", errors, unit) + (f"; {_spread('production', theirs, unit)}" if len(theirs) else "")
         return draw(
@@ -143,7 +142,7 @@ def slices(parts: Sequence[Mapping[str, Any]], decides: Measure) -> Plot | None:
         _row_labels(axes, [f"{text(part.get('slice'))} {text(part.get('value'))}" for part in shown])
         axes.axvline(0, color=MUTED, linewidth=1)
         axes.set_xlabel(f"{metric}{f', {unit}' if unit else ''}")
-        thousands(axes.xaxis)
+        people(axes.xaxis)
         pairs = [
             f"{text(part.get('slice'))} {text(part.get('value'))}: {number(mine, 3)}" + (f" against {number(other, 3)}" if both else "")
             for part, mine, other in zip(shown, ours, theirs, strict=True)
@@ -198,7 +197,7 @@ def trials(results: Sequence[Mapping[str, Any]], best: Any, decides: Measure) ->
         axes.set_xlim(min(values) - 0.04 * spread, max(values) + 0.3 * spread)
         axes.set_xlabel(f"{metric} on validation rows{f', {unit}' if unit else ''}")
         axes.locator_params(axis="x", nbins=5)
-        thousands(axes.xaxis)
+        people(axes.xaxis)
         pairs = [f"trial {text(result.get('number'))} ({text(result.get('estimator'))}): {number(value)}" for result, value in shown]
         return draw(
             figure,
@@ -229,7 +228,7 @@ def arrivals(deliveries: Sequence[Mapping[str, Any]]) -> Plot | None:
             axes.tick_params(axis="x", rotation=45)
         axes.set_ylabel("rows")
         axes.grid(visible=False, axis="x")
-        thousands(axes.yaxis)
+        people(axes.yaxis)
         figure.legend(loc="outside upper left", ncols=2)
         rows = [f"{text(each.get('id'))}: {count(kept)} of {count(all_)}" for each, kept, all_ in zip(shown, clean, raw, strict=True)]
         share = percent(dropped.sum() / raw.sum() if raw.sum() else 0)

@@ -15,6 +15,7 @@ _LINEAGE = {
     "data_commit": "Data commit",
     "data_arrivals": "Arrivals",
     "spec_digest": "Dataset spec",
+    "split": "Split",
     "code_version": "Code version",
     "image": "Image",
     "pipeline_run": "Pipeline run",
@@ -78,7 +79,8 @@ def lineage(record: Mapping[str, Any]) -> Section | None:
     intro = "What this result was made from. A click on a shortened value selects all of it."
     registered = record.get("model") or {}
     if registered.get("version") is not None:
-        intro += f" lakeline reproduce {text(registered.get('name'))} {text(registered['version'])} makes it again and compares."
+        command = f"lakeline reproduce {text(registered.get('name'))} {text(registered['version'])}"
+        facts.append(("To make it again", Cell(command, "value")))
     return Section("lineage", "Lineage", intro, facts)
 
 

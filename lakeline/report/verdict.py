@@ -55,7 +55,7 @@ def judge(record: Mapping[str, Any]) -> Verdict:
         The sentence at the top of the page. An error counts more than what was reached before it.
     """
     run = record.get("run") or {}
-    error = text(run["error"]) if run.get("error") else ""
+    error = "\n".join(line.strip() for line in text(run["error"]).splitlines()) if run.get("error") else ""
     refused = [each for each in record.get("validation") or [] if each.get("passed") is False]
     if refused:
         return Verdict("refused", _refused(refused), error=error)

@@ -62,7 +62,10 @@ def number(value: Any, digits: int = 4) -> str:
 def brief(value: Any, digits: int = 4) -> str:
     """Number as somebody would write it down: without zeros at its end."""
     shown = number(value, digits)
-    return shown.rstrip("0").rstrip(".") if "." in shown and "e" not in shown and finite(value) is not None else shown
+    if finite(value) is None or "." not in shown:
+        return shown
+    mantissa, power, exponent = shown.partition("e")
+    return mantissa.rstrip("0").rstrip(".") + (f"e{int(exponent)}" if power else "")
 
 
 def pair(one: Any, other: Any) -> tuple[str, str]:
@@ -175,4 +178,4 @@ def listed(names: list[str], most: int = 4) -> str:
 
 
 def _minus(written: str) -> str:
-    return written.replace("-", "−") if written.startswith("-") else written
+    return f"−{written[1:]}" if written.startswith("-") else written

@@ -53,6 +53,10 @@ def test_two_numbers_have_the_digits_that_tell_them_apart():
     assert words.pair(13.1, 13.1) == ("13.10", "13.10")
 
 
+def test_brief_number_has_no_zeros_at_its_end():
+    assert [words.brief(value) for value in (3.2, 0.1, 25.0, 1e-9, 1.5e-7, 1200)] == ["3.2", "0.1", "25", "1e-9", "1.5e-7", "1,200"]
+
+
 def test_long_enumeration_keeps_its_ends():
     assert words.listed(["a", "b", "c"]) == "a, b and c"
     assert words.listed([f"2013-{month:02d}" for month in range(1, 7)]) == "2013-01 to 2013-06 (6 of them)"
