@@ -132,6 +132,8 @@ def spec_mistakes(error: ValidationError, text: str, schema: JsonSchema, origin:
     mistakes: list[Mistake] = []
     for one in error.errors(include_url=False):
         path = _walk(schema, one["loc"])[0]
+        if one["type"] == "invalid_key" and path[-1] == "None":
+            path = (*path[:-1], "null")  # as YAML spells it
         if one["type"] == "value_error":
             mistakes += _own(one["msg"].removeprefix("Value error, "), path, lines, origin)
         else:
@@ -160,6 +162,8 @@ def _explain(one: Mapping[str, Any], schema: JsonSchema) -> str:
         key = str(one["loc"][-1])
         known = _walk(schema, one["loc"][:-1])[1]
         return f"there is no such key{did_you_mean(key, known) or ('. There are: ' + ', '.join(known) if known else '')}"
+    if kind == "invalid_key":
+        return "a key is text: put it in quotes"
     if kind in {"literal_error", "union_tag_invalid"}:
         expected = str(context.get("expected") or context.get("expected_tags"))
         wrong = str(context.get("tag", value))

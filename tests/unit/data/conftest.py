@@ -146,6 +146,8 @@ class Handler(BaseHTTPRequestHandler):
             return
         self.answer(200, content, ETag=etag)
 
+    do_HEAD = do_GET  # noqa: N815 (the name that http.server calls)
+
     def answer(self, status: int, body: bytes = b"", announced: int | None = None, **headers: str):
         self.send_response(status)
         for name, value in headers.items():
@@ -153,7 +155,8 @@ class Handler(BaseHTTPRequestHandler):
         if status != 304:
             self.send_header("Content-Length", str(len(body) if announced is None else announced))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
         if announced is not None:
             self.close_connection = True
 

@@ -37,6 +37,7 @@ def mistakes(things: Any, *changes: tuple[str, str], sql: str | None = None) -> 
         ("column: size", "column: kind",
          "dataset.yaml line 24: target.column: 'kind' is 'text' in clean.columns; it must be integer or number"),
         ("kind: random", "kind: randm", "dataset.yaml line 27: split: 'randm' is not one of 'random', 'time'. Did you mean 'random'?"),
+        ('"null": NA', "null: NA", 'dataset.yaml line 8: source.null: a key is text: put it in quotes'),
         ("kind: random", "seed: 1", "dataset.yaml line 27: split: kind is missing: it says which variant this is"),
         ("kind: random", "kind: time", "dataset.yaml line 27: split.column: is missing"),
         ("name: linear_regression", "name: linear_regresion",
