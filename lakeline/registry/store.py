@@ -62,9 +62,22 @@ def connect() -> MlflowClient:
         import mlflow
 
         quiet()
-        mlflow.set_tracking_uri(uri)
-        mlflow.set_registry_uri(uri)
+        with _environment_kept("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+            mlflow.set_tracking_uri(uri)
+            mlflow.set_registry_uri(uri)
         return mlflow.MlflowClient(uri, uri)
+
+
+@contextmanager
+def _environment_kept(*names: str) -> Generator[None]:
+    """Undo changes of variables: MLflow writes the store that a program names into the environment, where settings come from."""
+    before = {name: os.environ.get(name) for name in names}
+    yield
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 def prepare() -> None:
@@ -132,12 +145,17 @@ def speaking() -> Generator[None]:
     except Exception as error:
         if not type(error).__module__.startswith(("mlflow", "sqlalchemy", "alembic", "requests", "urllib3")):
             raise
-        raise RegistryError(f"MLflow at {shown_uri()}: {_explain(error)}") from error
+        # The cause goes no further: its text may hold the password of the store's address.
+        raise RegistryError(f"MLflow at {shown_uri()}: {_without_password(_explain(error))}") from None
 
 
 def shown_uri() -> str:
     """Where the store is, without a password."""
-    return re.sub(r"//[^/@]*@", "//", get_settings().mlflow_uri)
+    return _without_password(get_settings().mlflow_uri)
+
+
+def _without_password(text: str) -> str:
+    return re.sub(r"//[^/@\s]*@", "//", text)
 
 
 def _explain(error: Exception) -> str:

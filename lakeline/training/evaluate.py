@@ -148,18 +148,18 @@ def _predict_rival(
     """Predictions of the model in production for the same rows, or why there are none."""
     import numpy as np
 
-    from lakeline.errors import DataError
     from lakeline.training import fold
     from lakeline.training.score import predict
 
     if rival is None or rival.model is None:
         return None, rival.reason if rival else None
+    strange = sorted(set(rival.features) - set(fold.column_names(holdout)))
+    if strange:
+        return None, f"it needs {', '.join(map(repr, strange))}, which these rows do not have"
     try:
         if any(features.get(name) != kind for name, kind in rival.features.items()):
             rows = fold.read(holdout, rival.features, target)
         predictions = predict(rival.model, rows, list(rival.features))
-    except DataError as error:
-        return None, f"it needs other columns than these rows have: {error}"
     except Exception as error:
         return None, f"it can't predict these rows: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
     if not np.isfinite(predictions).all():

@@ -157,6 +157,11 @@ def read(path: Path, features: Mapping[str, FeatureType], target: str, *, text: 
     return database.execute(query, [str(path)]).df()
 
 
+def column_names(path: Path) -> list[str]:
+    """Columns of a Parquet file."""
+    return [str(row[0]) for row in connect().execute("DESCRIBE SELECT * FROM read_parquet(?)", [str(path)]).fetchall()]
+
+
 def _count(
     database: duckdb.DuckDBPyConnection, path: Path, features: Mapping[str, FeatureType], target: str, where: str
 ) -> tuple[int, int]:

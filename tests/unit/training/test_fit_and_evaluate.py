@@ -115,7 +115,7 @@ class _Fails:
 @pytest.mark.parametrize(
     ("rival", "reason"),
     [
-        (Rival(7, {"tide": "number"}, Constant(1.0)), "it needs other columns than these rows have"),
+        (Rival(7, {"tide": "number"}, Constant(1.0)), "it needs 'tide', which these rows do not have"),
         (Rival(7, {"route": "text"}, _Fails()), "it can't predict these rows: ValueError: of another time"),
         (Rival(7, {"route": "text"}, Constant(float("nan"))), "700 of its predictions are not finite"),
         (Rival(7, reason="its files can't be loaded"), "its files can't be loaded"),
