@@ -29,6 +29,7 @@ class Settings(BaseSettings):
     data: Path | None = None
     datasets: Path = _PROJECT / "datasets"
     run_id: str | None = None
+    warm: bool = True
     tracking_uri: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_URI")
 
     @property

@@ -113,6 +113,7 @@ def run_locally(pipeline: str, arguments: Mapping[str, Any], on_progress: Callab
         finally:
             _end(child)
             shutil.rmtree(scratch, ignore_errors=True)
+            shutil.rmtree(run.folder / "warm", ignore_errors=True)
     run.seconds = time.monotonic() - began
     run.status = "succeeded" if child.returncode == 0 else "failed"
     run.outputs = _outputs(run.folder / "steps")
@@ -170,10 +171,19 @@ def _outputs(steps: Path) -> dict[str, dict[str, Any]]:
 
 
 def _main(pipeline: str, folder: Path) -> None:
-    import importlib
     import warnings
 
+    from pipelines.warm import warm_interpreter
+
     warnings.simplefilter("ignore")
+    with warm_interpreter(folder / "warm") as interpreter:
+        sys.executable = interpreter  # which the runner puts into the shell command of each step
+        _run(pipeline, folder)
+
+
+def _run(pipeline: str, folder: Path) -> None:
+    import importlib
+
     from kfp import local
 
     arguments = json.loads((folder / "arguments.json").read_text())

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Generator
 from pathlib import Path
 
+from lakeline.settings import get_settings
 from pipelines.warm.generations import MODULE
 
 SOCKET = "warm.socket"
@@ -23,7 +24,7 @@ SOCKET = "warm.socket"
 
 @contextlib.contextmanager
 def warm_interpreter(folder: Path) -> Generator[str]:
-    """Have a stand-in for the Python interpreter while the context lasts.
+    """Have processes get warm while the context lasts, and a stand-in for the Python interpreter that makes use of them.
 
     Parameters
     ----------
@@ -33,20 +34,18 @@ def warm_interpreter(folder: Path) -> Generator[str]:
     Yields
     ------
     str
-        Path of the stand-in; of the interpreter itself where a process with such libraries can't be forked safely (macOS).
+        Words of a shell that stand for the interpreter; it itself if LAKELINE_WARM is 0, or where a process
+        with such libraries can't be forked safely (macOS).
     """
-    if sys.platform != "linux":
-        yield sys.executable
+    if sys.platform != "linux" or not get_settings().warm:
+        yield shlex.quote(sys.executable)
         return
     folder.mkdir(mode=0o700, parents=True)
-    stand_in = folder / "python"
-    # -I -S: the stand-in needs the standard library only, and starts in a few milliseconds without the rest.
-    client = [sys.executable, "-I", "-S", str(Path(__file__).with_name("client.py")), sys.executable, MODULE, str(folder / SOCKET)]
-    stand_in.write_text(f'#!/bin/sh\nexec {shlex.join(client)} "$@"\n')
-    stand_in.chmod(0o700)
     command = [sys.executable, "-m", "pipelines.warm.server", str(folder)]
     server = subprocess.Popen(command, stdin=subprocess.PIPE, env=os.environ | {"_KFP_RUNTIME": "true"})
+    # -I -S: the stand-in needs the standard library only, and starts in a few milliseconds without the rest.
+    client = [sys.executable, "-I", "-S", str(Path(__file__).with_name("client.py"))]
     try:
-        yield str(stand_in)
+        yield shlex.join([*client, sys.executable, MODULE, str(folder / SOCKET)])
     finally:
         server.communicate()  # closes its stdin, which all generations watch: they end when nobody is there to ask them

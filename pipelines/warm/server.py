@@ -41,7 +41,16 @@ class _Request:
             os.close(file)
 
 
-def _main(folder: str) -> None:
+def main(folder: str, generations: Sequence[Generation] = GENERATIONS) -> None:
+    """Serve until stdin is closed.
+
+    Parameters
+    ----------
+    folder
+        Where the socket goes.
+    generations
+        What to have ready.
+    """
     os.chdir(folder)  # a socket's path may have 108 characters at most: its name alone always has fewer
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(SOCKET)
@@ -49,7 +58,7 @@ def _main(folder: str) -> None:
     listener.setblocking(False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # what ends the runner ends this as well, by its stdin
     warnings.simplefilter("ignore")
-    request = _generation(listener, GENERATIONS, None)
+    request = _generation(listener, generations, None)
     if request:
         _become(request)
     os._exit(0)  # nothing here needs to be torn down; the libraries would take their time for it
@@ -159,6 +168,10 @@ class _Server:
             connection.sendall(STARTED)
         process = os.fork()
         if process == 0:
+            # What it kept open of another step's would keep that one's reader waiting.
+            for waiting, _ in self._waiting:
+                if waiting is not request:
+                    waiting.close()
             for _, other in [*self._running.values(), *self._waiting, (None, connection)]:
                 other.close()
             self._listener.close()
@@ -214,4 +227,4 @@ def _become(request: _Request) -> None:
 
 
 if __name__ == "__main__":
-    _main(sys.argv[1])
+    main(sys.argv[1])
