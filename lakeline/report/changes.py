@@ -34,10 +34,10 @@ def tables(changes: Mapping[str, Any]) -> tuple[str, list[Table]] | None:
     remarks = {name: _remarks(column) for name, column in columns.items()}
     notable = [name for name, said in remarks.items() if said]
     nulls = any(_of(column, when).get("null_share") for column in columns.values() for when in ("before", "after"))
-    names = ["Column", "Mean before", "Mean now", "Shift", "Range before", "Range now"]
-    names += ["Null before", "Null now", "Remark"] if nulls else ["Remark"]
+    names = ["Column", "Remark", "Mean before", "Mean now", "Shift", "Range before", "Range now"]
+    names += ["Null before", "Null now"] if nulls else []
     rows = [_row(name, column, remarks[name], nulls=nulls) for name, column in columns.items()]
-    rows.sort(key=lambda row: row[-1].kind != "note")
+    rows.sort(key=lambda row: row[1].kind != "note")
     caption = "Columns of the new rows against all earlier rows. Shift: difference of the means in standard deviations of the earlier rows"
     sizes = changes.get("rows") or {}
     sentence = f"{plural(sizes['after'], 'new row')} against {plural(sizes['before'], 'earlier row')}. " if sizes.get("before") else ""
@@ -45,21 +45,21 @@ def tables(changes: Mapping[str, Any]) -> tuple[str, list[Table]] | None:
         sentence += f"{count(len(notable))} of {plural(len(rows), 'column')} changed notably: {', '.join(notable)}."
     else:
         sentence += f"None of {plural(len(rows), 'column')} changed notably."
-    return sentence, [Table(caption, head(*names, numbers=names[1:-1]), rows)]
+    return sentence, [Table(caption, head(*names, numbers=names[2:]), rows)]
 
 
 def _row(name: str, column: Mapping[str, Any], remarks: list[str], *, nulls: bool) -> list[Cell]:
     before, after = _of(column, "before"), _of(column, "after")
     row = [
         first(name),
+        Cell("; ".join(remarks), "note") if remarks else Cell("as before", "neutral"),
         real(before.get("mean")),
         real(after.get("mean")),
         Cell(_signed(_shift(column)), "number"),
         _range(before),
         _range(after),
     ]
-    row += [share(before.get("null_share")), share(after.get("null_share"))] if nulls else []
-    return [*row, Cell("; ".join(remarks), "note") if remarks else Cell("as before", "neutral")]
+    return [*row, share(before.get("null_share")), share(after.get("null_share"))] if nulls else row
 
 
 def _remarks(column: Mapping[str, Any]) -> list[str]:

@@ -13,6 +13,7 @@ from lakeline.report.words import count, finite, plural, printable, text
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+_LONG = 12
 _LONGEST = 160
 
 
@@ -27,7 +28,8 @@ def data(record: Mapping[str, Any]) -> Section | None:
     facts = [(label, identifier(found[key])) for label, key in (("Commit", "commit"), ("Branch", "branch")) if found.get(key)]
     intro = "The same rows were published before: nothing was written." if found.get("status") == "repeated" else ""
     picture = plots.arrivals(arrivals)
-    return Section("data", "Data", intro, facts, [picture] if picture else [], [Table("Arrivals", columns, rows)] if rows else [])
+    made = [Table("Arrivals", columns, rows, folded=len(rows) > _LONG)] if rows else []
+    return Section("data", "Data", intro, facts, [picture] if picture else [], made)
 
 
 def changes(record: Mapping[str, Any]) -> Section | None:
@@ -45,7 +47,8 @@ def validation(record: Mapping[str, Any]) -> Section | None:
     broken = [(each, check) for each in validated for check in failing(each)]
     done = dict.fromkeys((text(each.get("layer")), text(check.get("check"))) for each in validated for check in each.get("checks") or [])
     columns = head("Arrival", "Layer", "Rows", "Checks", "Result", numbers=("Rows", "Checks"))
-    made = [Table("Checks by arrival and layer", columns, rows), *_broken(broken)]
+    long = len(rows) > _LONG and not broken
+    made = [Table("Checks by arrival and layer", columns, rows, folded=long), *_broken(broken)]
     if done:
         every = [[first(layer), Cell(check)] for layer, check in done]
         made.append(Table("Every check", head("Layer", "Check"), every, folded=True))

@@ -185,7 +185,7 @@ def test_numbers_of_the_record_are_on_the_page(records: dict[str, Record]):
         "13.10 minutes", "2.3 % better than version 2, 13.41", "41,020", "29,425", "28,293", "96.2 %", "1 min 15 s", "alpha = 3.2",
         "✗ ValueError: alpha < 0", "✓ best", "1 November 2013, 12:00 UTC", "origin EWR 14,810 12.90 13.30 ✓ 3.0 % better",
         "rmse maximum ✓ holds 13.1 25", "improvement ✓ holds 2.2 % 0 %", "carrier, origin", "2013-01, 2013-02",
-        "lakeline reproduce flights 3", "dep_delay 13.63 53.53 +1.00 −33 to 1,301 −22 to 1,005 0 % 0 % ▲ mean rose",
+        "lakeline reproduce flights 3", "dep_delay ▲ mean rose 13.63 53.53 +1.00 −33 to 1,301 −22 to 1,005 0 % 0 %",
         "▲ nulls rose by 12.5 % of the rows", "▲ new: ANC, LEX", "28,293 new rows against 160,678 earlier rows.",
     ):  # fmt: skip
         assert expected in words.replace("\u00a0", " "), expected
