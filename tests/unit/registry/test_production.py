@@ -41,6 +41,8 @@ def test_where_a_glance_does_not_do_mlflow_is_asked(world: Any, monkeypatch: pyt
 
 def test_a_model_that_somebody_else_logged_is_compared_too(world: Any):
     import mlflow
+    import mlflow.sklearn as flavor
+    from mlflow.models import infer_signature
     from sklearn.dummy import DummyRegressor
 
     rows = pd.DataFrame({"route": ["a", "b"], "load": [1.0, 2.0]})
@@ -48,9 +50,7 @@ def test_a_model_that_somebody_else_logged_is_compared_too(world: Any):
     run = client.create_run(client.create_experiment("elsewhere")).info.run_id
     with mlflow.start_run(run_id=run):
         model = DummyRegressor().fit(rows, [10.0, 20.0])
-        mlflow.sklearn.log_model(
-            model, name="theirs", signature=mlflow.models.infer_signature(rows, [1.0]), registered_model_name="ferries", pip_requirements=[]
-        )
+        flavor.log_model(model, name="theirs", signature=infer_signature(rows, [1.0]), registered_model_name="ferries", pip_requirements=[])
     client.set_registered_model_alias("ferries", "production", "1")
 
     rival = load_production("ferries")
@@ -62,13 +62,14 @@ def test_a_model_that_somebody_else_logged_is_compared_too(world: Any):
 
 def test_a_model_without_a_signature_is_told(world: Any):
     import mlflow
+    import mlflow.sklearn as flavor
     from sklearn.dummy import DummyRegressor
 
     client = world.client
     run = client.create_run(client.create_experiment("elsewhere")).info.run_id
     with mlflow.start_run(run_id=run):
         model = DummyRegressor().fit([[1.0]], [10.0])
-        mlflow.sklearn.log_model(model, name="theirs", registered_model_name="ferries", pip_requirements=[])
+        flavor.log_model(model, name="theirs", registered_model_name="ferries", pip_requirements=[])
     client.set_registered_model_alias("ferries", "production", "1")
 
     rival = load_production("ferries")

@@ -77,6 +77,7 @@ def test_the_model_takes_what_a_server_gives_it(world: Any):
 
     model = mlflow.pyfunc.load_model("models:/ferries@staging")
     schema = model.metadata.get_input_schema()
+    assert schema is not None
 
     assert {column.name: column.type.name for column in schema.inputs} == {"route": "string", "load": "double"}
     records = [{"route": "b", "load": 1}, {"route": "nowhere", "load": 1}, {"route": "b", "load": None}]

@@ -22,7 +22,7 @@ ESTIMATORS: list[tuple[str, dict[str, Any]]] = [
 
 
 def _frame(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows[["route", "wet", "load"]].astype({"wet": "float64", "load": "float64"})
+    return rows.loc[:, ["route", "wet", "load"]].astype({"wet": "float64", "load": "float64"})
 
 
 @pytest.mark.parametrize(("estimator", "parameters"), ESTIMATORS)

@@ -88,11 +88,12 @@ def test_both_models_are_scored_on_the_same_rows_and_slices(make_spec: Callable[
     rows = pd.read_parquet(holdout)
     assert result.rows == len(rows) == 700
     assert result.production == score(rows["minutes"].to_numpy(), np.full(700, 15.0))
+    assert result.production is not None
     assert result.candidate["rmse"] < 2.5 < result.production["rmse"]
     assert (result.production_version, result.production_reason) == (7, None)
     assert [each["value"] for each in result.slices] == ["a", "b", "c", "(none)"]
     assert sum(each["rows"] for each in result.slices) == 700
-    here = rows[rows["route"] == "b"]["minutes"].to_numpy()
+    here = rows.loc[rows["route"] == "b", "minutes"].to_numpy()
     assert result.slices[1]["production"] == score(here, np.full(len(here), 15.0))
     assert len(result.sample) == 700
     assert all(len(each) == 3 and each[2] == 15.0 for each in result.sample)
@@ -134,7 +135,7 @@ def test_a_production_model_that_fails_is_reported(
 def test_a_production_model_may_take_a_column_in_another_way(make_spec: Callable[..., DatasetSpec], candidate: Path, holdout: Path):
     class Texts(Constant):
         def predict(self, rows: pd.DataFrame) -> np.ndarray:
-            assert rows["load"].dropna().map(type).eq(str).all()
+            assert {type(value) for value in rows["load"].dropna()} == {str}
             return super().predict(rows)
 
     assert compare(make_spec(), candidate, holdout, Rival(7, {"load": "text"}, Texts(15.0))).production_reason is None
@@ -184,7 +185,7 @@ def test_reference_of_one_real_month(data: Path, make_spec: Callable[..., Any], 
     rows = duckdb.execute(query, [str(source)]).df()
     held = np.random.RandomState(42).permutation(len(rows))[: int(np.ceil(0.2 * len(rows)))]
     rows.to_parquet(tmp_path / "all.parquet")
-    rows.drop(index=held).to_parquet(tmp_path / "train.parquet")
+    rows.drop(index=list(held)).to_parquet(tmp_path / "train.parquet")
     rows.loc[held].to_parquet(tmp_path / "holdout.parquet")
     baseline = try_out(spec, tmp_path / "train.parquet", 0)
     trial = [type(baseline)(0, "linear_regression", {}, {"rmse": 1.0}, 0.0, 0.0)]
