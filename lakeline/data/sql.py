@@ -9,6 +9,7 @@ import os
 import re
 import tempfile
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +73,7 @@ def run_sql(sql: str, raw: Path, out: Path, variables: Mapping[str, int | str], 
         read = connection.execute("SELECT count(*) FROM raw").fetchone()
         # The closing parenthesis has a line of its own, for the query may end in a comment.
         copy = f"COPY ({query}\n) TO {_literal(out)} (FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false)"
-        written = connection.execute(copy).fetchone()
+        written = _interruptible(connection, copy)
     return (int(read[0]) if read else 0), (int(written[0]) if written else 0)
 
 
@@ -112,6 +113,17 @@ def _operators(connection: duckdb.DuckDBPyConnection, query: str) -> set[str]:
     return set[str]().union(*(names(node) for node in json.loads(plan[0][1])))
 
 
+def _interruptible(connection: duckdb.DuckDBPyConnection, statement: str) -> Any:
+    """First row of a statement that may take long: run in a thread, for DuckDB itself hears no Ctrl-C before it is done."""
+    with ThreadPoolExecutor(1) as pool:
+        row = pool.submit(lambda: connection.execute(statement).fetchone())
+        try:
+            return row.result()
+        except KeyboardInterrupt:
+            connection.interrupt()
+            raise
+
+
 def _literal(value: object) -> str:
     return "'" + str(value).replace("'", "''") + "'"
 
@@ -122,8 +134,6 @@ def _explained(origin: str) -> Any:
 
     try:
         yield
-    except duckdb.InterruptException as error:
-        raise KeyboardInterrupt from error
     except duckdb.Error as error:
         if "No space left on device" in str(error):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error

@@ -1,5 +1,8 @@
 """The spec's SQL: what it sees, what it may not touch, and that it always yields the same."""
 
+import os
+import signal
+import threading
 from pathlib import Path
 
 import duckdb
@@ -100,3 +103,25 @@ def test_what_does_not_fit_in_memory_is_spilled_beside_the_output(tmp_path: Path
     rows = run_sql("SELECT t, i FROM raw ORDER BY t", raw, tmp_path / "out.parquet", {}, origin="toy 01")
 
     assert rows == (1_000_000, 1_000_000)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_full_disk_is_an_error_of_the_system(raw: Path):
+    out = raw.parent / "full.parquet"
+    out.symlink_to("/dev/full")
+
+    with pytest.raises(OSError, match="No space left on device"):
+        run_sql("SELECT * FROM raw", raw, out, {}, origin="toy 01")
+
+
+def test_interrupt_ends_a_query_that_would_take_hours(raw: Path):
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    timer = threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT))
+    timer.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_sql("SELECT a.n FROM raw a, raw b WHERE hash(a.n + b.n) = 1", raw, raw.parent / "out.parquet", {}, origin="toy 01")
+    finally:
+        timer.join()
+        signal.signal(signal.SIGINT, previous)
+    assert [path.name for path in raw.parent.iterdir() if path != raw] == []
