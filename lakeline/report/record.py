@@ -29,7 +29,10 @@ class Arrival(TypedDict, total=False):
 
 
 class Data(TypedDict, total=False):
-    """What the run did to the data set. `status` is `repeated` when every arrival was there before."""
+    """What the run did to the data set. `status` is `repeated` when every arrival was there before.
+
+    `branch` is where a delivery is that was not published; `changes` is what lakeline.data.profile.changes says.
+    """
 
     commit: str
     branch: str
@@ -39,11 +42,13 @@ class Data(TypedDict, total=False):
 
 
 class Check(TypedDict, total=False):
-    """One check: how many rows fail it, and up to 20 of them."""
+    """One check: how many rows fail it, and up to 20 of them as `row` and `value`; `problem` if the table as a whole fails."""
 
     check: str
+    column: str | None
     failed: int
     samples: Sequence[Mapping[str, Any]]
+    problem: str
 
 
 class Validated(TypedDict, total=False):
@@ -57,14 +62,19 @@ class Validated(TypedDict, total=False):
 
 
 class Trial(TypedDict, total=False):
-    """One trial of the search, its metrics on the validation rows; a failed one has an `error` and no metrics."""
+    """One trial of the search, its metrics on the validation rows; a failed one has an `error` and no metrics.
+
+    `note` is what the estimator warned of; `started` is in seconds since 1970.
+    """
 
     number: int
     estimator: str
     parameters: Mapping[str, Any]
     metrics: Mapping[str, float]
     seconds: float
+    started: float
     error: str | None
+    note: str | None
 
 
 class Metric(TypedDict, total=False):
@@ -95,11 +105,15 @@ class Evaluation(TypedDict, total=False):
     """The candidate against the model in production, on the same `rows` held-out rows.
 
     `sample` holds up to 2,000 of them as [actual, candidate's prediction, production's prediction or None].
+    `production_reason` says why a model in production could not be scored.
     """
 
+    metric: str
+    direction: Literal["minimize", "maximize"]
     candidate: Mapping[str, float]
     production: Mapping[str, float] | None
     production_version: int | str | None
+    production_reason: str | None
     rows: int
     slices: Sequence[Slice]
     sample: Sequence[Sequence[float | None]]

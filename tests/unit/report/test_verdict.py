@@ -93,3 +93,16 @@ def test_markdown_takes_no_text_for_markup(records: dict[str, Record]):
     text = markdown(record)
     assert r"bad value: \<img src=x\> \| \`code\` \[link\]\(https://example.org\) \*bold\*" in text
     assert "\n# " not in text
+
+
+def test_evaluation_without_a_decision_promotes_nothing(records: dict[str, Record]):
+    record = records["promoted"]
+    del record["decision"], record["model"]
+    assert _said(record).startswith("The candidate was evaluated: rmse 13.1 minutes, 2.3 % better than version 2")
+    assert _said(record).endswith("Nothing was promoted.")
+
+
+def test_failure_without_a_reason_says_where_to_look(records: dict[str, Record]):
+    verdict = judge({"run": {"status": "failed"}})
+    assert verdict.sentence == "The run of the data set failed."
+    assert "log" in verdict.error
