@@ -53,11 +53,15 @@ def _guarded(method: Callable[Concatenate[GitLake, _P], _T]) -> Callable[Concate
             return method(lake, *args, **kwargs)
         except pygit2.GitError as error:
             lake.require()
-            if "No space left" in str(error):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(lake.path)) from error
-            raise LakeUnavailable(f"{lake.name}: the lake can't be used: {error}. See: git --git-dir={lake.path} fsck") from error
+            raise _said(lake.name, lake.path, error) from error
 
     return guarded
+
+
+def _said(name: str, path: Path, error: pygit2.GitError) -> OSError | LakeUnavailable:
+    if "No space left" in str(error):
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    return LakeUnavailable(f"{name}: the lake can't be used: {error}. See: git --git-dir={path} fsck")
 
 
 class GitLake:
@@ -101,6 +105,8 @@ class GitLake:
             repo.references.create(refs.HEADS + MAIN, root)
             with contextlib.suppress(OSError):  # somebody else was quicker
                 draft.rename(path)
+        except pygit2.GitError as error:
+            raise _said(path.stem, path, error) from error
         finally:
             shutil.rmtree(draft, ignore_errors=True)
         return GitLake(path)

@@ -34,10 +34,11 @@ _DIRTY = "dirty branch"
 
 
 class Named(Protocol):
-    """Something in lakeFS that errors can be said of."""
+    """Something in lakeFS that errors can be said of, and that knows which attempt at a call this is."""
 
     name: str
     endpoint: str
+    attempt: int
 
 
 _N = TypeVar("_N", bound=Named)
@@ -46,7 +47,8 @@ _N = TypeVar("_N", bound=Named)
 def guarded(method: Callable[Concatenate[_N, _P], _T]) -> Callable[Concatenate[_N, _P], _T]:
     """Have a method try again while lakeFS is out of reach or busy, and raise nothing but our errors.
 
-    A method that is so guarded can be run again from its start: what it did before is found done.
+    The method is run again from its start. What it did before, though the answer was lost, it must find done;
+    from its second attempt on, `attempt` is more than 1.
     """
 
     @functools.wraps(method)
@@ -57,8 +59,13 @@ def guarded(method: Callable[Concatenate[_N, _P], _T]) -> Callable[Concatenate[_
             retry=tenacity.retry_if_exception(_may_pass),
             reraise=True,
         )
+
+        def attempt() -> _T:
+            lake.attempt = again.statistics["attempt_number"]
+            return method(lake, *args, **kwargs)
+
         with translated(lake.name, lake.endpoint):
-            return again(method, lake, *args, **kwargs)
+            return again(attempt)
 
     return tried
 

@@ -25,6 +25,7 @@ class _Lakefs:
 
     def __init__(self, client: Client) -> None:
         self.name = "lakefs"
+        self.attempt = 1
         self.endpoint = client.config.host.removesuffix("/api/v1")
         self.client = client
 

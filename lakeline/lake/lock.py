@@ -1,6 +1,7 @@
 """A lock between processes that waits for a bounded time, says who holds it, and dies with its holder."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import socket
@@ -41,7 +42,9 @@ def locked(path: Path, what: str, wait: float = WAIT) -> Generator[None]:
     note = path.with_name(path.name + ".holder")
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except (FileNotFoundError, PermissionError) as error:
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
         raise LakeUnavailable(f"{what} can't be written: {error.strerror} ({path}). See who owns the folder, then try again.") from error
     try:
         _wait(descriptor, note, what, wait)

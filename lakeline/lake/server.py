@@ -132,10 +132,7 @@ def release(folder: Path) -> bool:
         Whether it was stopped.
     """
     folder = folder.absolute()
-    atexit.unregister(release)
     lease = _leases.pop(folder, None)
-    for other in _leases:
-        atexit.register(release, other)
     if lease is None:
         return False
     os.close(lease)

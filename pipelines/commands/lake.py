@@ -53,7 +53,7 @@ def log(
     if as_json:
         _print({"dataset": dataset, "ref": ref, "commits": [_commit(commit) for commit in commits]})
         return
-    table = _table("commit", "when", "what", "with")
+    table = _table("commit", "when", "what", "data")
     for commit in commits:
         table.add_row(commit.id[:_ID], _when(commit), commit.message.partition("\n")[0], _with(commit))
     _show(table)
@@ -214,7 +214,7 @@ def _reports(lake: Lake, commit: CommitId) -> dict[str, Any]:
 
 
 def _show_failures(reports: dict[str, Any]) -> None:
-    table = _table("arrival", "rows", "check that failed", "failing", "first")
+    table = _table("arrival", "layer", "check that failed", "rows", "first")
     for arrival, layers in reports.items():
         for layer, report in layers.items():
             for check in report["checks"]:

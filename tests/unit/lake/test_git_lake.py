@@ -237,6 +237,9 @@ def test_full_disk_leaves_the_branch_where_it_was(small_disk: Path):
     with pytest.raises(OSError, match="No space left"):
         lake.commit("main", {}, "Only trees and a commit", remove=["a"])
     assert lake.resolve("main") == head
+    with pytest.raises(OSError, match="No space left"):
+        GitLake.create(small_disk / "other.git")
+    assert sorted(path.name for path in small_disk.iterdir()) == ["filler", "things.git"]
 
     (small_disk / "filler").unlink()
     lake.commit("main", {"b": b"2"}, "Fits again")
