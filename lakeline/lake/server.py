@@ -267,5 +267,7 @@ def _stop(folder: Path) -> bool:
     deadline = time.monotonic() + _STOPPED
     while time.monotonic() < deadline and _alive(folder, pid):
         time.sleep(_POLL)
+    if _alive(folder, pid):
+        os.kill(pid, signal.SIGKILL)
     (folder / "server.json").unlink(missing_ok=True)
     return True
