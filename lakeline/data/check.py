@@ -154,9 +154,9 @@ def _columns(table: spec.Table, names: Sequence[str]) -> dict[str, spec.Column]:
 
 def _check_shape(table: spec.Table, columns: Mapping[str, spec.Column], names: Sequence[str], rows: int) -> list[Check]:
     unexpected = list(dict.fromkeys(name for name in names if name not in columns))
-    checks = [Check(f"there are at least {table.minimum_rows:,} rows")]
+    checks = [Check("there are rows" if table.minimum_rows == 1 else f"there are at least {table.minimum_rows:,} rows")]
     if rows < table.minimum_rows:
-        few = "there are no rows" if rows == 0 else f"there are only {rows:,} rows"
+        few = f"there are only {rows:,} rows" if rows else "there are no rows"
         checks = [Check(checks[0].text, failing=rows, problem=f"{few}; the spec says at least {table.minimum_rows:,}")]
     for name, column in table.columns.items():
         there = any(re.fullmatch(name, one) for one in names) if column.regex else name in names

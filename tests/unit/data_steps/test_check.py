@@ -188,7 +188,7 @@ def test_counts_are_those_of_a_loop(values: list[float | None], low: int, high: 
 def test_every_check_is_listed_whether_it_fails_or_not(tmp_path: Path):
     report = check(tmp_path, [1, 2], type="integer", minimum=0, unique=True)
 
-    assert [each.text for each in report.checks] == ["there are at least 1 rows", "x is never null", "x is at least 0", "x is unique"]
+    assert [each.text for each in report.checks] == ["there are rows", "x is never null", "x is at least 0", "x is unique"]
     assert all(each.passed for each in report.checks)
 
 
