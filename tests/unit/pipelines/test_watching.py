@@ -1,0 +1,85 @@
+"""The watch: what is new, once each, also over restarts."""
+
+import pytest
+
+from lakeline.data.specfile import push
+from lakeline.errors import LakeUnavailable
+from lakeline.lake import CommitId, Lake, open_lake
+from pipelines.watching import Seen, arrived, untrained, watching
+
+
+@pytest.fixture
+def lake() -> Lake:
+    push("flights")
+    return open_lake("flights")
+
+
+def deliver(lake: Lake, arrival: str) -> CommitId:
+    """Merge a delivery into main as `publish` does, by a branch with commits of its own."""
+    lake.create_branch(f"ingest-{arrival}", "main")
+    lake.commit(f"ingest-{arrival}", {f"raw/{arrival}.parquet": b"raw"}, "Ingest", {"arrivals": arrival})
+    lake.commit(f"ingest-{arrival}", {f"clean/{arrival}.parquet": arrival.encode()}, "Transform", {"rows_clean": "1"})
+    return lake.merge(f"ingest-{arrival}", "main", "Publish", {"arrivals": arrival, "rows_raw": "1", "rows_clean": "1"})
+
+
+def test_lake_without_data_has_nothing_to_train_from(lake: Lake):
+    assert lake.resolve("main")
+    with watching("flights") as seen:
+        assert untrained("flights", seen) == []
+
+
+def test_each_delivery_that_came_while_no_watch_ran_is_found_oldest_first(lake: Lake):
+    first = deliver(lake, "2013-01")
+    with watching("flights") as seen:
+        assert untrained("flights", seen) == [first]
+        seen.head = first
+        seen.save()
+    later = [deliver(lake, "2013-02"), deliver(lake, "2013-03")]
+    with watching("flights") as seen:
+        assert untrained("flights", seen) == later
+
+
+def test_commit_that_a_version_learned_from_is_dealt_with(lake: Lake):
+    commit = deliver(lake, "2013-01")
+    lake.tag("model/1", commit)
+    with watching("flights") as seen:
+        assert untrained("flights", seen) == []
+
+
+def test_commit_whose_run_ended_is_not_run_again_by_itself(lake: Lake):
+    commit = deliver(lake, "2013-01")
+    with watching("flights") as seen:
+        seen.runs[commit] = "training-1"
+        seen.save()
+    with watching("flights") as seen:
+        assert untrained("flights", seen) == []
+
+
+def test_first_watch_looks_at_the_newest_delivery_only(lake: Lake):
+    deliver(lake, "2013-01")
+    newest = deliver(lake, "2013-02")
+    with watching("flights") as seen:
+        assert untrained("flights", seen) == [newest]
+
+
+def test_one_watch_a_data_set_at_a_time(lake: Lake):
+    assert lake.name == "flights"
+    with watching("flights"), pytest.raises(LakeUnavailable, match="another `lakeline watch`"), watching("flights"):
+        pass
+
+
+def test_arrivals_that_the_lake_has_or_that_were_tried_are_not_brought_again(lake: Lake):
+    deliver(lake, "2013-01")
+    with watching("flights") as seen:
+        seen.arrivals["2013-02"] = "data-1"
+        assert arrived("flights", ["2013-01", "2013-02", "2013-03"], seen) == ["2013-03"]
+
+
+def test_what_was_seen_is_on_the_disk_whole(lake: Lake):
+    assert lake.name == "flights"
+    with watching("flights") as seen:
+        seen.head, seen.runs = "a" * 40, {"b": "c"}
+        seen.save()
+        path = seen.path
+    with watching("flights") as again:
+        assert again == Seen(path, "a" * 40, {"b": "c"}, {})
