@@ -13,7 +13,7 @@ from lakeline.lake import open_lake
 from lakeline.settings import get_settings
 from pipelines.commands.watch import look
 from pipelines.execute import current_spec, execute, push_first
-from pipelines.show import Console, show_result
+from pipelines.show import Console, show_result, span
 from pipelines.watching import watching
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _end(dataset: str, ends: list[dict[str, Any]], console: Console) -> None:
         )
         outcome = end["verdict"] or ("refused" if end["status"] == "failed" else end["message"] or "published")
         rows = f"{end['rows_clean']:,}" if end["rows_clean"] else ""
-        table.add_row(end["run_id"], _span(end["arrivals"]), rows, against, outcome)
+        table.add_row(end["run_id"], span(end["arrivals"]), rows, against, outcome)
     console.rich.print(table)
     console.say()
     for version in models(dataset):
@@ -147,7 +147,3 @@ def _end(dataset: str, ends: list[dict[str, Any]], console: Console) -> None:
     if report:
         console.say(f"\nThe report: {report}")
     console.say("Next: lakeline report, lakeline models, lakeline ui, lakeline lake log --help")
-
-
-def _span(arrivals: list[str]) -> str:
-    return arrivals[0] if len(arrivals) == 1 else f"{arrivals[0]}..{arrivals[-1]}" if arrivals else ""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lakeline.lake.server import serving
 from pipelines.local import LocalRun, run_locally
 from pipelines.show import Console, Steps
 
@@ -67,14 +68,16 @@ def execute(pipeline: str, arguments: Mapping[str, Any], console: Console) -> di
     """
     what = ", ".join(arguments.get("arrivals") or []) if pipeline != "training" else f"from {arguments['ref']}"
     console.say(f"[bold]{pipeline}[/bold] {arguments['dataset']} {what}")
-    with Steps(console) as steps:
+    with serving(), Steps(console) as steps:
         run = run_locally(pipeline, arguments, steps)
     return _result(run, arguments)
 
 
 def _result(run: LocalRun, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    from lakeline.report.left import left_in_lake
+
     outputs = run.outputs
-    record = _record(run)
+    record = _record(run) or left_in_lake(arguments["dataset"], arguments.get("arrivals") or [], outputs.get("ingest", {}))
     data, decision, evaluation = record.get("data", {}), record.get("decision", {}), record.get("evaluation", {})
     model = record.get("model", {})
     resolved, ingested = outputs.get("resolve", {}), outputs.get("ingest", {})
@@ -96,8 +99,8 @@ def _result(run: LocalRun, arguments: Mapping[str, Any]) -> dict[str, Any]:
         "message": _message(run, outputs),
         "data_commit": data.get("commit") or resolved.get("commit") or ingested.get("commit"),
         "arrivals": [arrival["id"] for arrival in arrivals],
-        "rows_raw": sum(arrival["rows_raw"] for arrival in arrivals) if arrivals else None,
-        "rows_clean": sum(arrival["rows_clean"] for arrival in arrivals) if arrivals else None,
+        "rows_raw": _sum(arrivals, "rows_raw"),
+        "rows_clean": _sum(arrivals, "rows_clean"),
         "trials": [trial | {"best": trial["number"] == record.get("best")} for trial in record["trials"]] if "trials" in record else None,
         "metrics": evaluation.get("candidate"),
         "production_metrics": evaluation.get("production"),
@@ -110,6 +113,11 @@ def _result(run: LocalRun, arguments: Mapping[str, Any]) -> dict[str, Any]:
         "report": str(run.report) if run.report.is_file() else None,
         "log": str(run.log),
     }
+
+
+def _sum(arrivals: Sequence[Mapping[str, Any]], rows: str) -> int | None:
+    counts = [arrival.get(rows) for arrival in arrivals]
+    return sum(counts) if counts and None not in counts else None
 
 
 def _record(run: LocalRun) -> dict[str, Any]:
@@ -126,7 +134,7 @@ def _report(run: LocalRun, record: dict[str, Any]) -> None:
     wrote = run.outputs.get("promote", {}).get("report") or run.outputs.get("publish", {}).get("report")
     if run.status == "succeeded" and wrote and Path(wrote).is_file():
         shutil.copyfile(wrote, run.report)
-    elif run.status == "failed":
+    else:
         from lakeline.report import build
 
         run.report.write_text(build(record))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console as RichConsole
@@ -15,6 +15,9 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from pipelines.local import Progress
+
+
+MANY = 3
 
 
 class Console:
@@ -90,8 +93,8 @@ def _lines(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     lines = [("data set", result["dataset"])]
     if result["data_commit"]:
         lines.append(("data commit", result["data_commit"]))
-    if result["rows_raw"] is not None:
-        lines.append(("rows", f"{result['rows_raw']:,} raw → {result['rows_clean']:,} clean ({', '.join(result['arrivals'])})"))
+    if result["rows_raw"] is not None and result["rows_clean"] is not None:
+        lines.append(("rows", f"{result['rows_raw']:,} raw → {result['rows_clean']:,} clean ({span(result['arrivals'])})"))
     if result["message"]:
         lines.append(("", result["message"]))
     best = next((trial for trial in result["trials"] or [] if trial["best"]), None)
@@ -113,6 +116,11 @@ def _lines(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     if result["report"]:
         lines.append(("report", result["report"]))
     return lines
+
+
+def span(arrivals: Sequence[str]) -> str:
+    """Name arrivals by the first and the last, if they are many."""
+    return ", ".join(arrivals) if len(arrivals) <= MANY else f"{arrivals[0]} to {arrivals[-1]}, {len(arrivals)} arrivals"
 
 
 def _number(value: object) -> str:

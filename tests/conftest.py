@@ -40,10 +40,11 @@ def _private_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """LAKELINE_HOME of this test alone: lake, MLflow store and reports start empty."""
+def home(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """LAKELINE_HOME of this test alone: lake, MLflow store and reports start empty, and nothing is left in the checkout."""
     folder = tmp_path / "lakeline-home"
     monkeypatch.setenv("LAKELINE_HOME", str(folder))
+    monkeypatch.chdir(tmp_path_factory.mktemp("here"))
     get_settings.cache_clear()
     yield folder
     get_settings.cache_clear()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _BATCH = 1 << 16  # rows
 _MEMORY = "1GB"  # of DuckDB; what is more goes to the disk
-_CASTS: dict[ColumnType, str] = {
+CASTS: dict[ColumnType, str] = {
     # TRY_CAST alone rounds 1.5 to 2, reads 1_000 and inf, and drops the offset of a time.
     "integer": "CASE WHEN TRY_CAST({0} AS BIGINT) = TRY_CAST({0} AS DOUBLE) AND NOT contains({0}, '_') THEN TRY_CAST({0} AS BIGINT) END",
     "number": "CASE WHEN isfinite(TRY_CAST({0} AS DOUBLE)) AND NOT contains({0}, '_') THEN TRY_CAST({0} AS DOUBLE) END",
@@ -163,7 +163,7 @@ def _read_csv(db: duckdb.DuckDBPyConnection, spec: DatasetSpec, path: Path, cond
     for number, name in enumerate(_header(path, spec.source.delimiter, what)):
         text = f"_lakeline_{number}"
         column = _declared(spec.raw.columns, name)
-        cast = _CASTS[column.type].format(text) if column and column.type in _CASTS else None
+        cast = CASTS[column.type].format(text) if column and column.type in CASTS else None
         columns.append(_CsvColumn(f'"{name.replace(chr(34), chr(34) * 2)}"', text, cast))
     kinds = ", ".join(f"{column.text}: 'VARCHAR'" for column in columns)
     nulls = ", ".join(_text(null) for null in ("", spec.source.null) if null is not None)

@@ -139,12 +139,12 @@ class _Parser:
         import duckdb
         import pandas as pd
 
-        from lakeline.data.convert import _CASTS  # pyright: ignore[reportPrivateUsage]
+        from lakeline.data.convert import CASTS
 
         with duckdb.connect(config={"threads": 1}) as connection:
             connection.execute("SET TimeZone = 'UTC'")
             connection.register("texts", pa.table({"v": pa.array(values, pa.string(), from_pandas=True)}))
-            parsed: Any = connection.execute(f"SELECT {_CASTS[self._kind].format('v')} AS v FROM texts").df()  # noqa: S608
+            parsed: Any = connection.execute(f"SELECT {CASTS[self._kind].format('v')} AS v FROM texts").df()  # noqa: S608
         return pd.Series(parsed["v"].to_numpy(), index=values.index)
 
     def ok(self, values: pd.Series) -> pd.Series:

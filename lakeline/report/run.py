@@ -14,7 +14,7 @@ from lakeline.settings import get_settings
 
 if TYPE_CHECKING:
     from lakeline.data.spec import DatasetSpec
-    from lakeline.lake import Commit, Lake
+    from lakeline.lake import Lake
 
 REPORTS = "_lakeline/reports/"
 
@@ -45,7 +45,7 @@ def publish_and_report(
     published = publish(dataset, branch, CommitId(commit), arrivals, [json.loads(Path(path).read_text()) for path in checked])
     lake = open_lake(dataset)
     spec = pinned_spec(lake, published.commit).spec
-    content = _data_record(lake, spec, published.commit, arrivals)
+    content = _data_record(lake, spec, published.commit, arrivals, arrivals)
     content["run"] = _run(run_id, "data", spec, None)
     _write(content, record, report)
     return published.commit
@@ -89,8 +89,7 @@ def promote_and_report(
     lake = open_lake(dataset)
     spec = pinned_spec(lake, CommitId(commit)).spec
     info = version_info(dataset, version)
-    latest = _latest_delivery(lake, commit)
-    content = _data_record(lake, spec, CommitId(commit), latest)
+    content = _data_record(lake, spec, CommitId(commit), info.lineage["data_arrivals"].split(","), _latest_delivery(lake, commit))
     content |= {
         "run": _run(run_id, "training", spec, info.started),
         "trials": [json.loads(result) for result in results],
@@ -114,26 +113,20 @@ def promote_and_report(
 
 
 def _run(run_id: str, pipeline: str, spec: DatasetSpec, started: float | None) -> dict[str, Any]:
-    run = {"id": get_settings().run_id or run_id, "pipeline": pipeline, "dataset": spec.name, "title": spec.title, "status": "succeeded"}
+    name = get_settings().run_id or run_id
+    pipeline = next((known for known in ("continuous", "training") if name.startswith(known)), pipeline)
+    run = {"id": name, "pipeline": pipeline, "dataset": spec.name, "title": spec.title, "status": "succeeded"}
     return run if started is None else run | {"started": started, "seconds": time.time() - started}
 
 
 def _latest_delivery(lake: Lake, commit: str) -> list[str]:
     """Arrivals that the newest delivery up to a commit brought."""
-    merged = _delivery(lake, commit, None)
-    return merged.metadata["arrivals"].split(",") if merged else []
+    merges = (said.metadata for said in lake.log(commit) if "delivery" in said.metadata)
+    return next((said["arrivals"].split(",") for said in merges), [])
 
 
-def _delivery(lake: Lake, commit: str, arrival: str | None) -> Commit | None:
-    for said in lake.log(commit):
-        arrivals = said.metadata.get("arrivals", "").split(",")
-        if "rows_clean" in said.metadata and (arrival is None or arrival in arrivals):
-            return said
-    return None
-
-
-def _data_record(lake: Lake, spec: DatasetSpec, commit: CommitId, arrivals: Sequence[str]) -> dict[str, Any]:
-    """Read what the lake says of arrivals: where from, how many rows, which checks, what changed."""
+def _data_record(lake: Lake, spec: DatasetSpec, commit: CommitId, arrivals: Sequence[str], delivery: Sequence[str]) -> dict[str, Any]:
+    """Read what the lake says of arrivals, where from and how many rows, and of a delivery, which checks and what changed."""
     found: list[dict[str, Any]] = []
     validation: list[dict[str, Any]] = []
     changes: Mapping[str, Any] = {}
@@ -143,10 +136,11 @@ def _data_record(lake: Lake, spec: DatasetSpec, commit: CommitId, arrivals: Sequ
             continue
         told = json.loads(lake.read(commit, path))
         layers = {layer: told[layer] for layer in ("raw", "clean") if layer in told}
-        validation += [{"arrival": arrival, "layer": layer} | checks for layer, checks in layers.items()]
+        if arrival in delivery:
+            validation += [{"arrival": arrival, "layer": layer} | checks for layer, checks in layers.items()]
+            changes = told.get("changes") or changes
         rows = {f"rows_{layer}": checks.get("rows") for layer, checks in layers.items()}
         found.append({"id": arrival, "source": told.get("source", "")} | rows)
-        changes = told.get("changes") or changes
     return {
         "data": {"commit": commit, "status": "new", "arrivals": found, "changes": changes},
         "validation": validation,

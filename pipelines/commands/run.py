@@ -35,6 +35,27 @@ DATASET = Annotated[
         help="Name of the data set (`lakeline dataset list`).",
     ),
 ]
+
+
+def _choose_lake(value: str | None) -> None:
+    """Have this process, and the steps that it starts, use a store."""
+    if value is not None:
+        import os
+
+        from lakeline.settings import get_settings
+
+        os.environ["LAKELINE_LAKE"] = value
+        get_settings.cache_clear()
+
+
+LAKE = Annotated[
+    Literal["git", "lakefs"] | None,
+    typer.Option(
+        "--lake",
+        callback=_choose_lake,
+        help="Store of the lake: git (the default), or lakefs: the one that is configured, or a private one.",
+    ),
+]
 JSON = Annotated[bool, typer.Option("--json", help="One JSON object on stdout; all else on stderr.")]
 
 
@@ -48,6 +69,7 @@ def run(
     ref: Annotated[str, typer.Option(help="training: branch, tag or commit of the lake to learn from.")] = "main",
     learn_from: Annotated[str, typer.Option(help="Pattern of the arrivals to learn from, such as '2013-0*'.")] = "*",
     trials: Annotated[int, typer.Option(min=0, help="Trials of the search; 0: as the spec says.", show_default=False)] = 0,
+    lake: LAKE = None,
     as_json: JSON = False,
 ) -> None:
     """Run a pipeline on this machine.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.commands.run import DATASET, JSON
+from pipelines.commands.run import DATASET, JSON, LAKE
 
 if TYPE_CHECKING:
     from pipelines.show import Console
@@ -20,6 +20,7 @@ def watch(
     ] = None,
     interval: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 30.0,
     once: Annotated[bool, typer.Option("--once", help="Look once, run what there is to run, and end.")] = False,
+    lake: LAKE = None,
     as_json: JSON = False,
 ) -> None:
     """Train when new data arrives in the lake: one run for each commit, also for those that came while no watch ran.
@@ -74,6 +75,7 @@ def look(dataset: str, seen: Any, arrivals: str | None, console: Console) -> lis
 
 def demo(
     dataset: DATASET,
+    lake: LAKE = None,
     as_json: JSON = False,
 ) -> None:
     """Show the whole loop on real data: arrivals, a first model, a new arrival that retrains it, a corrupted one that is refused.

@@ -75,9 +75,9 @@ def test_column_with_one_value_of_another_type_stays_text_as_it_came(things: Any
 def test_whole_numbers_are_read_exactly(number: int):
     import duckdb
 
-    from lakeline.data.convert import _CASTS
+    from lakeline.data.convert import CASTS
 
-    query = f"SELECT {_CASTS['integer'].format('x')} FROM (SELECT ? AS x)"  # noqa: S608
+    query = f"SELECT {CASTS['integer'].format('x')} FROM (SELECT ? AS x)"  # noqa: S608
 
     assert duckdb.execute(query, [str(number)]).fetchall() == [(number,)]
 
