@@ -71,6 +71,8 @@ def promote(dataset: str, version: int, evaluation: Mapping[str, Any]) -> Decisi
     RegistryError
         If there is no such version, or the registry is out of reach.
     """
+    import skops.io  # pyright: ignore[reportUnusedImport]  # noqa: F401  (before MLflow: it looks through every module that there is)
+
     from lakeline.data.specfile import pinned_spec
     from lakeline.lake import open_lake
     from lakeline.registry.store import connect, speaking

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
+    from sklearn.pipeline import Pipeline
+
+    from lakeline.training.model import Card
 
 STAGING = "staging"
 _NOT_NEEDED = ("duckdb", "pyarrow")
@@ -74,11 +77,11 @@ def register(
     from lakeline.lineage import code_version, image, packages
     from lakeline.registry import runs
     from lakeline.registry.store import connect, experiment_id, speaking
-    from lakeline.training.model import read_card
+    from lakeline.training.model import load
     from lakeline.training.search import TrialResult
 
     run_id = get_settings().run_id or run_id
-    card = read_card(model)
+    pipeline, card = load(model)  # before MLflow: skops, when imported, looks through every module that there is
     told = {"data_commit": commit, **lineage, "code_version": code_version(), "image": image(), "pipeline_run": run_id, "seed": card.seed}
     origin = {name: str(told[name]) for name in LINEAGE if told.get(name) not in (None, "")}
     client = connect()
@@ -90,9 +93,9 @@ def register(
         trials = [TrialResult.from_json(result) for result in results]
         runs.log_trials(client, parent, trials)
         _describe(client, parent.info.run_id, dataset, origin)
-        model_id = _log_model(client, parent.info.experiment_id, parent.info.run_id, model)
+        model_id = _log_model(client, parent.info.experiment_id, parent.info.run_id, model, pipeline, card)
         best = next((trial.metrics for trial in trials if trial.number == card.trial), {})
-        _log_parent(client, parent.info.run_id, model_id, evaluation, best, model)
+        _log_parent(client, parent.info.run_id, model_id, evaluation, best, card)
         tags = origin | {"estimator": card.estimator, "parameters": json.dumps(card.parameters), "trial": str(card.trial)}
         tags["packages"] = packages()
         version = _create_version(client, dataset, model_id, parent.info.run_id, tags, evaluation)
@@ -109,12 +112,10 @@ def _describe(client: MlflowClient, run: str, dataset: str, origin: Mapping[str,
 
 
 def _log_parent(
-    client: MlflowClient, run: str, model_id: str, evaluation: Mapping[str, Any], best: Mapping[str, float], folder: Path
+    client: MlflowClient, run: str, model_id: str, evaluation: Mapping[str, Any], best: Mapping[str, float], card: Card
 ) -> None:
     from lakeline.registry import runs
-    from lakeline.training.model import read_card
 
-    card = read_card(folder)
     values: dict[str, float] = dict(evaluation["candidate"])
     values |= {f"production_{name}": value for name, value in (evaluation.get("production") or {}).items()}
     values |= {f"validation_{name}": value for name, value in best.items()} | {f"train_{name}": value for name, value in card.train.items()}
@@ -125,7 +126,7 @@ def _log_parent(
     client.log_dict(run, {"features": card.features}, "feature_names.json")
 
 
-def _log_model(client: MlflowClient, experiment: str, run: str, folder: Path) -> str:
+def _log_model(client: MlflowClient, experiment: str, run: str, folder: Path, pipeline: Pipeline, card: Card) -> str:
     """Log the model of a folder as MLflow's model `model` of a run; its card goes with it. Returns the logged model's id."""
     import tempfile
 
@@ -136,9 +137,8 @@ def _log_model(client: MlflowClient, experiment: str, run: str, folder: Path) ->
     from mlflow.types.schema import ColSpec, Schema, TensorSpec
 
     from lakeline.lineage import packages
-    from lakeline.training.model import CARD_FILE, MODEL_FILE, example_frame, load, trusted_types
+    from lakeline.training.model import CARD_FILE, MODEL_FILE, example_frame, trusted_types
 
-    pipeline, card = load(folder)
     said = {"estimator": card.estimator} | {name: str(value) for name, value in card.parameters.items()}
     logged = client.create_logged_model(experiment, "model", run, params=said)
     inputs: list[ColSpec | TensorSpec] = [
