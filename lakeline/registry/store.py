@@ -166,6 +166,8 @@ def _explain(error: Exception) -> str:
         return _explain_schema(found[1] or found[3])
     if "database is locked" in text:
         return "another program holds the database. Let it finish (or end it), then run the same command again."
+    if "disk is full" in text:
+        return "the disk is full. Free some space and run the same command again."
     if "malformed" in text or "file is not a database" in text:
         return "this file is no MLflow database, or a damaged one. Bring it back from a copy, or move it away to begin a new one."
     if "unable to open database" in text or "readonly database" in text:
