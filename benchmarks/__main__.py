@@ -38,7 +38,7 @@ def main() -> int:
         )
         return 2
 
-    console, notes = Console(), Console(stderr=True)
+    console, notes = Console(width=150), Console(stderr=True, width=150)
     found: dict[str, Any] = {"when": datetime.now(UTC).isoformat(timespec="seconds"), "machine": _machine()}
     if "startup" in options.only:
         found["startup"] = startup(10, notes.log)

@@ -48,4 +48,5 @@ def warm_interpreter(folder: Path) -> Generator[str]:
     try:
         yield shlex.join([*client, sys.executable, MODULE, str(folder / SOCKET)])
     finally:
-        server.communicate()  # closes its stdin, which all generations watch: they end when nobody is there to ask them
+        server.terminate()  # whatever it is loading
+        server.communicate()  # closes its stdin, which all that serve watch: they end when nobody is there to ask them

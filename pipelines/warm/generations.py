@@ -59,4 +59,4 @@ GENERATIONS = (
         ),
     ),
 )
-"""In the order in which steps want them. Each is forked from the one before, and takes over when it is ready."""
+"""In the order in which steps want them. Each adds to the one before, and takes over from it when it is ready."""

@@ -58,7 +58,7 @@ def main(folder: str, generations: Sequence[Generation] = GENERATIONS) -> None:
     listener.setblocking(False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # what ends the runner ends this as well, by its stdin
     warnings.simplefilter("ignore")
-    request = _generation(listener, generations, None)
+    request = _serve(listener, generations)
     if request:
         _become(request)
     os._exit(0)  # nothing here needs to be torn down; the libraries would take their time for it
@@ -76,43 +76,37 @@ def _nothing() -> None:
     pass
 
 
-def _generation(listener: socket.socket, generations: Sequence[Generation], predecessor: int | None) -> _Request | None:
-    """Import, take over from the predecessor, fork a successor, serve; in a forked step's process, what it was asked for."""
-    for name in generations[0].load:
-        prepare(name)
-    if threading.active_count() > 1:  # a fork would lack the other threads: the predecessor goes on
-        return None
-    gc.collect()
-    gc.freeze()  # pages that the collector doesn't touch stay shared
-    if predecessor is not None:
-        os.write(predecessor, b"!")
-        os.close(predecessor)
-    if not generations[1:]:
-        return _Server(listener, None, frozenset()).serve()
-    ready, tell = os.pipe()
-    successor = os.fork()
-    if successor == 0:
+def _serve(listener: socket.socket, generations: Sequence[Generation]) -> _Request | None:
+    """Load a generation, have a fork serve it, load the next one, and serve the last; in a step's process, what it was asked for."""
+    tell = -1
+    for number, generation in enumerate(generations, start=1):
+        for name in generation.load:
+            prepare(name)
+        if threading.active_count() > 1:  # a fork would lack the other threads: what serves so far goes on
+            return None
+        gc.collect()
+        gc.freeze()  # pages that the collector doesn't touch stay shared
+        if tell != -1:
+            os.write(tell, b"!")
+            os.close(tell)
+        ready, tell = os.pipe()
+        later = frozenset[str]().union(*(other.steps for other in generations[number:]))
+        if not later or os.fork() == 0:
+            os.close(tell)
+            return _Server(listener, ready if later else None, later).serve()
         os.close(ready)
-        return _generation(listener, generations[1:], tell)
-    os.close(tell)
-    server = _Server(listener, ready, frozenset[str]().union(*(generation.steps for generation in generations[1:])))
-    request = server.serve()
-    if request is None:
-        if server.accepting:  # the runner is gone before the successor was ready
-            os.kill(successor, signal.SIGTERM)
-        os.waitpid(successor, 0)
-    return request
+    return None
 
 
 class _Server:
-    """Makes steps' processes until the successor takes over or the runner is gone."""
+    """Makes steps' processes until the next generation takes over or the runner is gone."""
 
     def __init__(self, listener: socket.socket, ready: int | None, later: frozenset[str]) -> None:
-        self.accepting = True
+        self._accepting = True
         self._listener = listener
         self._ready = ready
         self._later = later
-        self._waiting: list[tuple[_Request, socket.socket]] = []  # for the successor
+        self._waiting: list[tuple[_Request, socket.socket]] = []  # for the next generation
         self._running: dict[int, tuple[int, socket.socket]] = {}  # by the descriptor that tells of its end: a step, and who waits for it
         self._poll = select.poll()
 
@@ -121,7 +115,7 @@ class _Server:
         for descriptor in (sys.stdin.fileno(), self._listener.fileno(), self._ready):
             if descriptor is not None:
                 self._poll.register(descriptor, select.POLLIN)
-        while self.accepting or self._running:
+        while self._accepting or self._running:
             for descriptor, _ in self._poll.poll():
                 request = None
                 if descriptor == sys.stdin.fileno():
@@ -139,7 +133,7 @@ class _Server:
     def _accept(self) -> _Request | None:
         try:
             connection, _ = self._listener.accept()
-        except BlockingIOError:  # the predecessor or the successor was quicker
+        except BlockingIOError:  # another generation was quicker
             return None
         request = _receive(connection)
         if request.arguments[-1] in self._later:
@@ -150,12 +144,12 @@ class _Server:
     def _hand_over(self, ready: int) -> _Request | None:
         self._poll.unregister(ready)
         if os.read(ready, 1):
-            self.accepting = False
+            self._accepting = False
             self._poll.unregister(self._listener)
             for request, connection in self._waiting:
                 request.close()
                 connection.close()  # unanswered: it will ask again
-        else:  # the successor failed: this one goes on
+        else:  # the next generation failed: this one goes on
             self._later = frozenset()
             for request, connection in self._waiting:
                 if self._fork(request, connection):

@@ -81,6 +81,7 @@ def serve(folder: Path, load: str) -> Iterator[Runner]:
         time.sleep(0.01)
     client = Path(prepare.__code__.co_filename).with_name("client.py")
     yield runner(folder, shlex.join([sys.executable, str(client), sys.executable, MODULE, str(folder / SOCKET)]))
+    server.terminate()
     server.communicate(timeout=60)
 
 
