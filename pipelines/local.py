@@ -21,7 +21,7 @@ from lakeline.settings import get_settings
 
 PIPELINES = ("data", "training", "continuous")
 
-_TASK = re.compile(r"(Executing task|Task) \x1b\[96m'([^']+)'\x1b\[0m(?: finished with status \x1b\[9[12]m(SUCCESS|FAILURE))?")
+_TASK = re.compile(r"Executing task \x1b\[96m'([^']+)'|Task \x1b\[96m'([^']+)'\x1b\[0m finished with status \x1b\[91m")
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def run_locally(pipeline: str, arguments: Mapping[str, Any], on_progress: Callab
             start_new_session=True,
         )
         try:
-            for progress in _follow(run.log, child):
+            for progress in _follow(run, child):
                 on_progress(progress)
         finally:
             _end(child)
@@ -124,23 +124,27 @@ def run_locally(pipeline: str, arguments: Mapping[str, Any], on_progress: Callab
     return run
 
 
-def _follow(log: Path, child: subprocess.Popen[bytes]) -> Iterator[Progress]:
-    with log.open(encoding="utf-8", errors="replace") as lines:
+def _follow(run: LocalRun, child: subprocess.Popen[bytes]) -> Iterator[Progress]:
+    """Tell of tasks that began or failed from the log, and of those that are done from what they leave.
+
+    Of two trials that end together, kfp's log may tell of one only: its set-up isn't made for threads.
+    """
+    done: set[Path] = set()
+    with run.log.open(encoding="utf-8", errors="replace") as lines:
         rest = ""
         while True:
             ended = child.poll() is not None
-            text = rest + lines.read()
-            *whole, rest = text.split("\n")
-            for line in whole:
-                for match in _TASK.finditer(line):  # two trials may write into the same line
-                    verb, task, outcome = match.groups()
-                    if verb == "Executing task":
-                        yield Progress(task, "began")
-                    elif outcome:
-                        yield Progress(task, "done" if outcome == "SUCCESS" else "failed")
+            *whole, rest = (rest + lines.read()).split("\n")
+            left = sorted(set((run.folder / "steps").rglob("executor_output.json")) - done, key=lambda path: path.stat().st_mtime)
+            for match in _TASK.finditer("\n".join(whole)):
+                began, failed = match.groups()
+                yield Progress(began or failed, "began" if began else "failed")
+            for path in left:
+                yield Progress(path.parent.name, "done")
+            done.update(left)
             if ended:
                 return
-            time.sleep(0.05)
+            time.sleep(0.1)
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

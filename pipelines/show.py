@@ -59,7 +59,8 @@ class Steps:
             self._began.setdefault(name, []).append(time.monotonic())
         else:
             self._count[name] = self._count.get(name, 0) + 1
-            seconds = time.monotonic() - self._began[name].pop(0)
+            began = self._began.get(name)
+            seconds = time.monotonic() - began.pop(0) if began else 0.0
             mark = "[green]✓[/green]" if progress.state == "done" else "[red]✗[/red]"
             number = f" {self._count[name]}" if self._count[name] > 1 or name == "search" else ""
             if progress.state == "failed":
@@ -67,7 +68,7 @@ class Steps:
             if name != "record":
                 self._bars.console.print(f"  {mark} {name + number:<14} [dim]{seconds:5.1f} s[/dim]")
         running = [name for name, began in self._began.items() if began and name != "record"]
-        self._bars.update(self._line, description=", ".join(running) or "…")
+        self._bars.update(self._line, description=", ".join(running) or "between steps")
 
 
 def show_result(result: Mapping[str, Any], console: Console) -> None:
