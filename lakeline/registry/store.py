@@ -33,7 +33,19 @@ _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
 }
-_NO_SUCH_NAME = "RESOURCE_DOES_NOT_EXIST"
+_ADVICE = (
+    ("database is locked", "another program holds the database. Let it finish (or end it), then run the same command again."),
+    ("disk is full", "the disk is full. Free some space and run the same command again."),
+    (
+        "malformed|not a database",
+        "this file is no MLflow database, or a damaged one. Bring it back from a copy, or move it away to begin anew.",
+    ),
+    (
+        "unable to open|readonly database",
+        "the database can't be opened for writing. Look at the folder's permissions and at the space left.",
+    ),
+)
+"""What SQLite says, and what to do."""
 
 
 def quiet() -> None:
@@ -164,14 +176,9 @@ def _explain(error: Exception) -> str:
     found = re.search(r"found version (\w+), but expected (\w+)|locate revision identified by '(\w+)'", text)
     if found:
         return _explain_schema(found[1] or found[3])
-    if "database is locked" in text:
-        return "another program holds the database. Let it finish (or end it), then run the same command again."
-    if "disk is full" in text:
-        return "the disk is full. Free some space and run the same command again."
-    if "malformed" in text or "file is not a database" in text:
-        return "this file is no MLflow database, or a damaged one. Bring it back from a copy, or move it away to begin a new one."
-    if "unable to open database" in text or "readonly database" in text:
-        return "the database can't be opened for writing. Look at the folder's permissions and at the space left."
+    for sign, advice in _ADVICE:
+        if re.search(sign, text):
+            return advice
     if type(error).__module__.startswith(("requests", "urllib3")) or "Max retries exceeded" in text or "API request to" in text:
         return f"the server does not answer as it should ({line[:200]}). Is it running, and is MLFLOW_TRACKING_URI right?"
     return line[:500]
