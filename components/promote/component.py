@@ -27,7 +27,7 @@ def promote(
     dataset
         Name of the data set, which is its model's name in the registry.
     commit
-        Commit whose spec says what the gates are.
+        Commit whose spec says what the gates are; it gets the tag model/<version> in the lake.
     version
         Version to promote.
     evaluation

@@ -27,7 +27,7 @@ def register(
     dataset
         Name of the data set, which is its model's name in the registry.
     commit
-        Commit that the candidate learned from; it gets the tag model/<version> in the lake.
+        Commit that the candidate learned from.
     train
         Rows that it learned from, for their lineage.
     model

@@ -78,7 +78,7 @@ def _nothing() -> None:
 
 def _serve(listener: socket.socket, generations: Sequence[Generation]) -> _Request | None:
     """Load a generation, have a fork serve it, load the next one, and serve the last; in a step's process, what it was asked for."""
-    tell = -1
+    tell, served = -1, list[int]()
     for number, generation in enumerate(generations, start=1):
         for name in generation.load:
             prepare(name)
@@ -91,9 +91,12 @@ def _serve(listener: socket.socket, generations: Sequence[Generation]) -> _Reque
             os.close(tell)
         ready, tell = os.pipe()
         later = frozenset[str]().union(*(other.steps for other in generations[number:]))
-        if not later or os.fork() == 0:
+        if not later:
+            return _Server(listener, None, later, served).serve()
+        served.append(os.fork())
+        if not served[-1]:
             os.close(tell)
-            return _Server(listener, ready if later else None, later).serve()
+            return _Server(listener, ready, later).serve()
         os.close(ready)
     return None
 
@@ -101,14 +104,16 @@ def _serve(listener: socket.socket, generations: Sequence[Generation]) -> _Reque
 class _Server:
     """Makes steps' processes until the next generation takes over or the runner is gone."""
 
-    def __init__(self, listener: socket.socket, ready: int | None, later: frozenset[str]) -> None:
+    def __init__(self, listener: socket.socket, ready: int | None, later: frozenset[str], predecessors: Sequence[int] = ()) -> None:
         self._accepting = True
         self._listener = listener
         self._ready = ready
         self._later = later
         self._waiting: list[tuple[_Request, socket.socket]] = []  # for the next generation
-        self._running: dict[int, tuple[int, socket.socket]] = {}  # by the descriptor that tells of its end: a step, and who waits for it
+        self._running: dict[int, tuple[int, socket.socket | None]] = {}  # by the descriptor that tells of its end: a step, who waits for it
         self._poll = select.poll()
+        for process in predecessors:
+            self._watch(process, None)
 
     def serve(self) -> _Request | None:
         """Serve; in a step's process, return what it was asked for."""
@@ -167,22 +172,27 @@ class _Server:
                 if waiting is not request:
                     waiting.close()
             for _, other in [*self._running.values(), *self._waiting, (None, connection)]:
-                other.close()
+                if other:
+                    other.close()
             self._listener.close()
             return request
         request.close()
+        self._watch(process, connection)
+        return None
+
+    def _watch(self, process: int, connection: socket.socket | None) -> None:
         end = os.pidfd_open(process)
         self._running[end] = process, connection
         self._poll.register(end, select.POLLIN)
-        return None
 
     def _end(self, descriptor: int) -> None:
         self._poll.unregister(descriptor)
         os.close(descriptor)
         process, connection = self._running.pop(descriptor)
         code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-        with connection, contextlib.suppress(OSError):
-            connection.sendall(bytes([code if code >= 0 else _SIGNALLED - code]))
+        if connection:
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(bytes([code if code >= 0 else _SIGNALLED - code]))
 
 
 def _receive(connection: socket.socket) -> _Request:
