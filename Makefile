@@ -13,6 +13,8 @@ PYTEST_ARGS ?= -n 2 --dist loadfile
 export UV_SYSTEM_CERTS ?= 1
 export UV_HTTP_TIMEOUT ?= 300
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Where it is set, each step of a run would compile all of Lakeline that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 UV_INSTALL = index=$$($(BIN)/python -m pip config get global.index-url 2>/dev/null || true); \
 	UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$index}}"; \
 	if [ -n "$$UV_DEFAULT_INDEX" ]; then export UV_DEFAULT_INDEX; else unset UV_DEFAULT_INDEX; fi; \
