@@ -87,7 +87,7 @@ def test_failed_arrival_leaves_main_where_it_was_and_its_rows_to_be_looked_at(la
 
     assert refused.code == 1
     assert refused.result["status"] == "failed"
-    assert '289 of 28,834 rows fail "dep_delay is a number" (first: row 1, \'late\')' in refused.result["error"]
+    assert "289 of 28,834 rows fail \"dep_delay is a number\" (first: row 1, 'late')" in refused.result["error"]
     assert (lake.resolve("main"), lake.tags()) == before
     assert lake.exists("ingest-2013-03", "raw/2013-03.parquet")
     assert lake.exists("ingest-2013-03", "_lakeline/reports/2013-03.json")
