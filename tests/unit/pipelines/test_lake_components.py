@@ -1,5 +1,7 @@
 """The single operations of the lake, as other people's pipelines call them."""
 
+# pyright: reportFunctionMemberAccess=false (a decorated component is a class of kfp's; its face is a function to a type checker)
+
 import json
 from pathlib import Path
 
