@@ -1,6 +1,7 @@
 """The single operations of the lake, as other people's pipelines call them."""
 
-# pyright: reportFunctionMemberAccess=false (a decorated component is a class of kfp's; its face is a function to a type checker)
+# pyright: reportFunctionMemberAccess=false
+# A decorated component is a class of kfp's; to a type checker it is the function that it was made of.
 
 import json
 from pathlib import Path
