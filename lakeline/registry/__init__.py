@@ -2,7 +2,6 @@
 
 from lakeline.registry.ending import record_end
 from lakeline.registry.gates import Gate
-from lakeline.registry.peek import trained
 from lakeline.registry.promotion import Decision, promote, roll_back
 from lakeline.registry.registration import Registered, register
 from lakeline.registry.store import prepare, store_version
@@ -20,6 +19,5 @@ __all__ = [
     "register",
     "roll_back",
     "store_version",
-    "trained",
     "version_info",
 ]

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from lakeline.errors import RegistryError
-from lakeline.registry import models, trained, version_info
+from lakeline.lake import open_lake
+from lakeline.registry import models, version_info
 
 
 def test_a_run_is_logged_whole_with_a_nested_run_for_each_trial(world: Any):
@@ -124,15 +125,15 @@ def test_an_experiment_in_the_trash_is_taken_back(world: Any):
     assert world.client.get_run(world.train().mlflow_run_id).info.experiment_id == experiment
 
 
-def test_trained_counts_versions_that_the_gates_have_judged(world: Any):
-    assert trained("ferries", world.commit) is None
+def test_commit_is_tagged_when_the_gates_have_judged(world: Any):
+    """A run that was cut short before them would otherwise count as done, and its model would never be promoted."""
+    lake = open_lake("ferries")
     version = world.train().version
-    assert trained("ferries", world.commit) is None
+    assert f"model/{version}" not in lake.tags()
 
     world.promote(version)
 
-    assert trained("ferries", world.commit) == version
-    assert trained("ferries", "0" * 40) is None
+    assert lake.tags()[f"model/{version}"] == world.commit
 
 
 def test_there_are_no_models_before_the_first(home: Path):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lakeline.errors import RegistryError
-from lakeline.registry import models, prepare, store_version, trained
+from lakeline.registry import models, prepare, store_version
 from lakeline.registry.peek import CannotTell, production, sqlite_path
 from lakeline.registry.production import load_production
 from lakeline.settings import get_settings
@@ -66,8 +66,6 @@ def test_a_server_that_does_not_answer_is_told_without_its_password(monkeypatch:
 
     assert trouble.startswith("MLflow at http://127.0.0.1:9: the server does not answer as it should")
     assert "secret" not in trouble
-    with pytest.raises(RegistryError, match="does not answer"):
-        trained("ferries", "0" * 40)
     with pytest.raises(RegistryError, match="does not answer"):
         load_production("ferries")
     with pytest.raises(CannotTell):
