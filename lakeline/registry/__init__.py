@@ -4,7 +4,7 @@ from lakeline.registry.ending import record_end
 from lakeline.registry.gates import Gate
 from lakeline.registry.promotion import Decision, promote, roll_back
 from lakeline.registry.registration import Registered, register
-from lakeline.registry.store import prepare, store_version
+from lakeline.registry.store import store_version
 from lakeline.registry.versions import VersionInfo, models, version_info
 
 __all__ = [
@@ -13,7 +13,6 @@ __all__ = [
     "Registered",
     "VersionInfo",
     "models",
-    "prepare",
     "promote",
     "record_end",
     "register",

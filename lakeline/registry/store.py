@@ -92,20 +92,6 @@ def _environment_kept(*names: str) -> Generator[None]:
             os.environ[name] = value
 
 
-def prepare() -> None:
-    """Create the default store if there is none, which takes MLflow seconds: something to do ahead of the first run.
-
-    Raises
-    ------
-    RegistryError
-        If the store can't be created.
-    """
-    path = sqlite_path(get_settings().mlflow_uri)
-    if path is not None and not path.exists():
-        quiet()
-        _create(path)
-
-
 def _create(path: Path) -> None:
     """Create a SQLite store: all of it or nothing, for MLflow's migrations can't go on where an interrupt stopped them."""
     from filelock import FileLock

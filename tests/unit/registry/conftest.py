@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 
 from lakeline.lake import CommitId, Lake, open_lake
-from lakeline.registry import Decision, Registered, prepare, promote, register
+from lakeline.registry import Decision, Registered, promote, register
+from lakeline.registry.store import connect
 from lakeline.settings import get_settings
 from lakeline.training.search import TrialResult
 
@@ -119,7 +120,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LAKELINE_HOME", str(home))
         get_settings.cache_clear()
-        prepare()
+        connect()
     get_settings.cache_clear()
     return home / "mlflow.db"
 

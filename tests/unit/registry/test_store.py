@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from lakeline.errors import RegistryError
-from lakeline.registry import models, prepare, store_version
+from lakeline.registry import models, store_version
 from lakeline.registry.peek import CannotTell, production, sqlite_path
 from lakeline.registry.production import load_production
+from lakeline.registry.store import connect
 from lakeline.settings import get_settings
 
 
@@ -87,8 +88,8 @@ def test_a_new_store_is_made_whole_and_quietly(alone: Callable[[str], str], home
     home.mkdir()
     (home / "mlflow.db.new").write_text("what an interrupt left")
 
-    prepare()
-    prepare()
+    connect()
+    connect()
 
     assert store_version().startswith(f"sqlite:///{home}/mlflow.db (0 registered models), MLflow ")
     assert not (home / "mlflow.db.new").exists()
