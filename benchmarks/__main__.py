@@ -16,16 +16,19 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.contest import WORKLOADS, Result, contest
+from benchmarks.fitting import fitting
 from benchmarks.startup import startup
 from benchmarks.steps import Step, profile
 
-PARTS = ("startup", "contest", "steps")
+PARTS = ("startup", "fit", "contest", "steps")
 
 
 def main() -> int:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(prog="make bench BENCH_ARGS=...", description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=["startup", "contest"], help="parts to run (default: startup contest)")
+    parser.add_argument(
+        "--only", nargs="+", choices=PARTS, default=["startup", "fit", "contest"], help="parts to run (default: all but steps)"
+    )
     parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS), help="how much data (default: all)")
     parser.add_argument("--rounds", type=int, default=3, help="measured runs a side (default: 3)")
     parser.add_argument("--json", type=Path, default=Path("benchmarks/results.json"), help="where the numbers go")
@@ -43,6 +46,9 @@ def main() -> int:
     if "startup" in options.only:
         found["startup"] = startup(10, notes.log)
         console.print(_startup_table(found["startup"]))
+    if "fit" in options.only and data:
+        found["fit"] = fitting(Path(data).resolve(), options.workloads, options.rounds, notes.log)
+        console.print(_fit_table(found["fit"]))
     if "contest" in options.only and data:
         results = contest(Path(data).resolve(), options.workloads, options.rounds, notes.log)
         found["contest"] = [result.to_dict() for result in results]
@@ -81,6 +87,19 @@ def _contest_table(results: Sequence[Result]) -> Table:
             f"{result.middle('tree_mib') / script.middle('tree_mib'):.2f}",
             f"{result.middle('largest_mib'):.0f}",
             end_section=result.workload not in {other.workload for other in results[number + 1 :]},
+        )
+    return table
+
+
+def _fit_table(rows: Sequence[dict[str, Any]]) -> Table:
+    table = Table(title="The fit alone, after all imports, medians")
+    for heading in ("data", "rows", "side", "RMSE of the fit", "seconds", "faster", "peak MiB"):
+        table.add_column(heading, justify="left" if heading in {"data", "side"} else "right")
+    for row in rows:
+        script = next(other for other in rows if other["workload"] == row["workload"] and other["side"] == "script")
+        faster = f"{script['seconds'] / row['seconds']:.1f}×"
+        table.add_row(
+            row["workload"], f"{row['rows']:,}", row["side"], f"{row['rmse']:.6f}", f"{row['seconds']:.2f}", faster, f"{row['mib']:.0f}"
         )
     return table
 
