@@ -131,9 +131,9 @@ def test_ui_on_a_taken_port_is_refused(home: Path):
 
 
 def test_ui_answers_until_it_is_interrupted_and_leaves_nothing(home: Path):
-    from lakeline.registry.store import prepare
+    from lakeline.registry.store import connect
 
-    prepare()
+    connect()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
