@@ -76,6 +76,8 @@ def describe(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno == 28:  # noqa: PLR2004 (ENOSPC)
         where = f" ({error.filename})" if error.filename else ""
         return f"the disk is full{where}. Nothing was merged or promoted. Free some space and run the same command again."
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
     return f"{type(error).__name__}: {error}"
 
 

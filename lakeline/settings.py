@@ -4,8 +4,10 @@ import functools
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from lakeline.errors import UsageError
 
 _PROJECT = Path(__file__).resolve().parent.parent
 
@@ -50,5 +52,17 @@ class Settings(BaseSettings):
 
 @functools.cache
 def get_settings() -> Settings:
-    """Settings of this process. Tests that change the environment call `get_settings.cache_clear()`."""
-    return Settings()
+    """Settings of this process. Tests that change the environment call `get_settings.cache_clear()`.
+
+    Raises
+    ------
+    UsageError
+        If a variable has a value that it can't have: names it.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        name = str(wrong["loc"][0])
+        variable = name if name.isupper() else f"LAKELINE_{name.upper()}"
+        raise UsageError(f"{variable} is {wrong['input']!r}. {wrong['msg']}.") from None

@@ -49,6 +49,20 @@ def test_wrong_usage_is_code_2_without_a_traceback(arguments: list[str], home: P
     assert not home.exists() or not any(home.iterdir()), "nothing is written"
 
 
+def test_setting_that_cannot_be_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("LAKELINE_LAKE", "svn")
+    done = lakeline("models")
+    assert done.returncode == 2
+    assert done.stderr == "lakeline: LAKELINE_LAKE is 'svn'. Input should be 'git' or 'lakefs'.\n"
+
+
+def test_home_that_cannot_be_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("LAKELINE_HOME", "/dev/null/home")
+    done = lakeline("run", "training")
+    assert done.returncode == 1
+    assert done.stderr.startswith("lakeline: /dev/null/home")
+
+
 def test_doctor_finds_all_well_in_a_new_home():
     done = lakeline("doctor", "--json")
     told = json.loads(done.stdout)
