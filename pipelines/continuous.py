@@ -10,11 +10,12 @@ from kfp import dsl
 from components.ingest.component import ingest
 from components.record.component import record
 from components.resolve.component import resolve
+from pipelines.cluster import config, on_cluster
 from pipelines.data import deliver
 from pipelines.training import learn
 
 
-@dsl.pipeline(name="continuous")
+@dsl.pipeline(name="continuous", pipeline_config=config())
 def continuous(dataset: str, arrivals: List[str], learn_from: str = "*", trials: int = 0) -> None:
     """Bring arrivals into the lake and train from the commit that has them, in one run.
 
@@ -31,15 +32,15 @@ def continuous(dataset: str, arrivals: List[str], learn_from: str = "*", trials:
     trials
         Number of trials of the search; 0 takes what the spec says.
     """
-    ending = record(dataset=dataset, pipeline="continuous", run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER).set_caching_options(False)
+    ending = on_cluster(record(dataset=dataset, pipeline="continuous", run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER))
     with dsl.ExitHandler(ending, name="continuous"):
-        ingested = ingest(dataset=dataset, arrivals=arrivals).set_caching_options(False)
+        ingested = on_cluster(ingest(dataset=dataset, arrivals=arrivals))
         with dsl.If(ingested.outputs["Output"] == "new", name="new"):
-            published = deliver(dataset, ingested)
+            published = deliver(dataset, ingested, trained_in=dsl.PIPELINE_JOB_ID_PLACEHOLDER)
         with dsl.Else(name="repeated"):
             known = resolve(dataset=dataset, ref=ingested.outputs["commit"], arrivals=learn_from, trials=trials, retrain=False)
-            known.set_caching_options(False).set_display_name("find")
+            on_cluster(known).set_display_name("find")
         commit = dsl.OneOf(published.outputs["Output"], known.outputs["commit"])
-        resolved = resolve(dataset=dataset, ref=commit, arrivals=learn_from, trials=trials, retrain=False).set_caching_options(False)
+        resolved = on_cluster(resolve(dataset=dataset, ref=commit, arrivals=learn_from, trials=trials, retrain=False))
         with dsl.If(resolved.outputs["Output"] == "train", name="train"):
             learn(dataset, learn_from, resolved)

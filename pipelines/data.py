@@ -12,25 +12,27 @@ from components.publish.component import publish
 from components.record.component import record
 from components.transform.component import transform
 from components.validate.component import validate
+from pipelines.cluster import config, on_cluster
 
 
-def deliver(dataset: Any, ingested: Any) -> dsl.PipelineTask:
-    """Check, transform, check again and publish what was ingested; the wiring shared with `continuous`."""
+def deliver(dataset: Any, ingested: Any, trained_in: str = "") -> dsl.PipelineTask:
+    """Check, transform, check again and publish what was ingested; the wiring shared with `continuous`, which then trains from it."""
     place = {"dataset": dataset, "branch": ingested.outputs["branch"], "arrivals": ingested.outputs["arrivals"]}
-    raw = validate(commit=ingested.outputs["commit"], layer="raw", **place).set_display_name("validate raw")
-    transformed = transform(commit=ingested.outputs["commit"], **place).after(raw).set_caching_options(False)
-    clean = validate(commit=transformed.outputs["commit"], layer="clean", **place).set_display_name("validate clean")
+    raw = on_cluster(validate(commit=ingested.outputs["commit"], layer="raw", **place)).set_display_name("validate raw")
+    transformed = on_cluster(transform(commit=ingested.outputs["commit"], **place)).after(raw)
+    clean = on_cluster(validate(commit=transformed.outputs["commit"], layer="clean", **place)).set_display_name("validate clean")
     published = publish(
         commit=transformed.outputs["commit"],
         raw_report=raw.outputs["report"],
         clean_report=clean.outputs["report"],
         run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+        trained_in=trained_in,
         **place,
     )
-    return published.set_caching_options(False)
+    return on_cluster(published)
 
 
-@dsl.pipeline(name="data")
+@dsl.pipeline(name="data", pipeline_config=config())
 def data(dataset: str, arrivals: List[str]) -> None:
     """Bring arrivals into the lake: ingest, validate, transform, validate, publish.
 
@@ -44,9 +46,9 @@ def data(dataset: str, arrivals: List[str]) -> None:
     arrivals
         Ids of the arrivals, such as ["2013-01", "2013-02"].
     """
-    ending = record(dataset=dataset, pipeline="data", run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER).set_caching_options(False)
+    ending = on_cluster(record(dataset=dataset, pipeline="data", run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER))
     with dsl.ExitHandler(ending, name="data"):
-        ingested = ingest(dataset=dataset, arrivals=arrivals).set_caching_options(False)
+        ingested = on_cluster(ingest(dataset=dataset, arrivals=arrivals))
         # kfp's local runner can branch on an output named "Output" only; another is skipped in silence.
         with dsl.If(ingested.outputs["Output"] == "new", name="new"):
             deliver(dataset, ingested)

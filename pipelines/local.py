@@ -14,10 +14,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lakeline.errors import LakelineError
 from lakeline.settings import get_settings
+
+if TYPE_CHECKING:
+    from kfp.dsl.graph_component import GraphComponent
 
 PIPELINES = ("data", "training", "continuous")
 
@@ -192,6 +195,7 @@ def _run(pipeline: str, folder: Path) -> None:
 
     arguments = json.loads((folder / "arguments.json").read_text())
     function = getattr(importlib.import_module(f"pipelines.{pipeline}"), pipeline)
+    once(function)
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(folder / "steps"), raise_on_error=True)
     try:
         function(**arguments)
@@ -199,6 +203,14 @@ def _run(pipeline: str, folder: Path) -> None:
         raise SystemExit(str(error)) from None
     except LakelineError as error:
         raise SystemExit(str(error)) from None
+
+
+def once(pipeline: GraphComponent) -> None:
+    """Leave out second tries, which are for pods that get lost; here a step that fails would fail again, after a wait."""
+    spec = pipeline.pipeline_spec
+    for dag in (spec.root.dag, *(component.dag for component in spec.components.values())):
+        for task in dag.tasks.values():
+            task.ClearField("retry_policy")
 
 
 if __name__ == "__main__":

@@ -15,18 +15,17 @@ from components.register.component import register
 from components.resolve.component import resolve
 from components.search.component import search
 from components.split.component import split
+from pipelines.cluster import config, on_cluster
 
 
 def learn(dataset: Any, arrivals: Any, resolved: Any) -> None:
     """Train, score, register and promote from a pinned commit; the wiring shared with `continuous`."""
     pinned = {"dataset": dataset, "commit": resolved.outputs["commit"]}
-    rows = split(arrivals=arrivals, **pinned)
+    rows = on_cluster(split(arrivals=arrivals, **pinned))
     with dsl.ParallelFor(resolved.outputs["trials"], name="trials") as trial:
-        tried = search(trial=trial, train=rows.outputs["train"], **pinned)
-    fitted = fit(train=rows.outputs["train"], results=dsl.Collected(tried.output), **pinned)
-    evaluated = evaluate(model=fitted.outputs["model"], holdout=rows.outputs["holdout"], **pinned)
-    # What the model in production is, changes: this one reads it, so it is never taken from the cache.
-    evaluated.set_caching_options(False)
+        tried = on_cluster(search(trial=trial, train=rows.outputs["train"], **pinned))
+    fitted = on_cluster(fit(train=rows.outputs["train"], results=dsl.Collected(tried.output), **pinned))
+    evaluated = on_cluster(evaluate(model=fitted.outputs["model"], holdout=rows.outputs["holdout"], **pinned))
     registered = register(
         train=rows.outputs["train"],
         model=fitted.outputs["model"],
@@ -35,18 +34,20 @@ def learn(dataset: Any, arrivals: Any, resolved: Any) -> None:
         run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
         started=resolved.outputs["started"],
         **pinned,
-    ).set_caching_options(False)
-    promote(
+    )
+    on_cluster(registered)
+    promoted = promote(
         version=registered.output,
         evaluation=evaluated.outputs["evaluation"],
         results=dsl.Collected(tried.output),
         best=fitted.outputs["Output"],
         run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
         **pinned,
-    ).set_caching_options(False)
+    )
+    on_cluster(promoted)
 
 
-@dsl.pipeline(name="training")
+@dsl.pipeline(name="training", pipeline_config=config())
 def training(dataset: str, ref: str = "main", arrivals: str = "*", trials: int = 0, retrain: bool = True) -> None:
     """Train from a commit of the lake: split, search, fit, evaluate, register, promote.
 
@@ -63,8 +64,8 @@ def training(dataset: str, ref: str = "main", arrivals: str = "*", trials: int =
     retrain
         Train also if a model was registered from this commit before.
     """
-    ending = record(dataset=dataset, pipeline="training", run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER).set_caching_options(False)
+    ending = on_cluster(record(dataset=dataset, pipeline="training", run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER))
     with dsl.ExitHandler(ending, name="training"):
-        resolved = resolve(dataset=dataset, ref=ref, arrivals=arrivals, trials=trials, retrain=retrain).set_caching_options(False)
+        resolved = on_cluster(resolve(dataset=dataset, ref=ref, arrivals=arrivals, trials=trials, retrain=retrain))
         with dsl.If(resolved.outputs["Output"] == "train", name="train"):
             learn(dataset, arrivals, resolved)

@@ -16,6 +16,7 @@ def publish(
     raw_report: dsl.Input[dsl.Artifact],
     clean_report: dsl.Input[dsl.Artifact],
     run_id: str,
+    trained_in: str,
     report: dsl.Output[dsl.HTML],
     record: dsl.Output[dsl.Artifact],
 ) -> str:
@@ -37,6 +38,9 @@ def publish(
         What `validate` found in the clean rows.
     run_id
         Id of the pipeline run, for the report.
+    trained_in
+        Id of the run that goes on to train from the commit, said in its metadata so that the merge's event starts no second one;
+        empty if none does.
     report
         What arrived and what changed, HTML.
     record
@@ -49,4 +53,5 @@ def publish(
     """
     from lakeline.report.run import publish_and_report
 
-    return publish_and_report(dataset, branch, commit, arrivals, [raw_report.path, clean_report.path], run_id, report.path, record.path)
+    delivery = {"dataset": dataset, "branch": branch, "commit": commit, "arrivals": arrivals, "trained_in": trained_in}
+    return publish_and_report(**delivery, checked=[raw_report.path, clean_report.path], run_id=run_id, report=report.path, record=record.path)

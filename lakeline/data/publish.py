@@ -22,6 +22,9 @@ from lakeline.lake.base import MAIN
 if TYPE_CHECKING:
     from lakeline.data.profile import Profile
 
+TRAINED_IN = "trained_in"
+"""Metadata of a merge that the run which made it trains from itself: that run's id."""
+
 _HISTORY = 50
 """How many commits back on a delivery's branch its other commits are looked for."""
 
@@ -38,7 +41,9 @@ class Published:
     changes: Mapping[str, Any]
 
 
-def publish(dataset: str, branch: str, commit: str, arrivals: Sequence[str], reports: Sequence[Mapping[str, Any]]) -> Published:
+def publish(
+    dataset: str, branch: str, commit: str, arrivals: Sequence[str], reports: Sequence[Mapping[str, Any]], trained_in: str = ""
+) -> Published:
     """Merge a delivery into main, all of it or nothing, tag its arrivals, and delete its branch.
 
     Parameters
@@ -53,6 +58,8 @@ def publish(dataset: str, branch: str, commit: str, arrivals: Sequence[str], rep
         Ids of the arrivals.
     reports
         What `validate` found in the raw and in the clean rows: `Validation.to_dict()` of each.
+    trained_in
+        Id of the run that goes on to train from the merge, which then says so: its event is to start no other.
 
     Returns
     -------
@@ -71,6 +78,7 @@ def publish(dataset: str, branch: str, commit: str, arrivals: Sequence[str], rep
     if merged is None:
         require_passed(lake, commit, arrivals, reports)
         head, metadata = commit_reports(lake, branch, commit, arrivals, {report["layer"]: report for report in reports})
+        metadata |= {TRAINED_IN: trained_in} if trained_in else {}
         merge(lake, head, commit, arrivals, metadata)
         merged = find_merge(lake, commit) or lake.log(MAIN, 1)[0]  # the latter if somebody merged the branch by hand
     tags = tuple(tag(lake, arrival, merged.id) for arrival in arrivals)

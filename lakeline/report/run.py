@@ -20,14 +20,23 @@ REPORTS = "_lakeline/reports/"
 
 
 def publish_and_report(
-    dataset: str, branch: str, commit: str, arrivals: Sequence[str], checked: Sequence[str], run_id: str, report: str, record: str
+    dataset: str,
+    branch: str,
+    commit: str,
+    arrivals: Sequence[str],
+    trained_in: str,
+    *,
+    checked: Sequence[str],
+    run_id: str,
+    report: str,
+    record: str,
 ) -> str:
     """Publish a delivery (see `lakeline.data.publish.publish`) and write the run's record and report.
 
     Parameters
     ----------
-    dataset, branch, commit, arrivals
-        The delivery.
+    dataset, branch, commit, arrivals, trained_in
+        The delivery, and the run that trains from it, if this one does.
     checked
         Files with what `validate` found in the raw and in the clean rows.
     run_id
@@ -42,7 +51,8 @@ def publish_and_report(
     """
     from lakeline.data.publish import publish
 
-    published = publish(dataset, branch, CommitId(commit), arrivals, [json.loads(Path(path).read_text()) for path in checked])
+    reports = [json.loads(Path(path).read_text()) for path in checked]
+    published = publish(dataset, branch, commit, arrivals, reports, trained_in and (get_settings().run_id or trained_in))
     lake = open_lake(dataset)
     spec = pinned_spec(lake, published.commit).spec
     content = _data_record(lake, spec, published.commit, arrivals, arrivals)

@@ -1,0 +1,93 @@
+"""What a step needs on a cluster: settings and secrets, memory and time, second tries, and whether the cache may answer for it.
+
+On this machine kfp's local runner takes no notice of it, but for second tries, which `pipelines.local` leaves out.
+"""
+
+# pyright: basic, reportAttributeAccessIssue=false
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from kfp import dsl, kubernetes
+
+from components.image import STEPS_IMAGE
+
+CONFIG_MAP = "lakeline"
+"""Name of the ConfigMap that says where the lake and the registry are."""
+
+LAKE = ("LAKELINE_LAKE", "LAKELINE_LAKEFS_STORAGE", "LAKECTL_SERVER_ENDPOINT_URL")
+LAKE_SECRET = ("lakeline-lakefs", ("LAKECTL_CREDENTIALS_ACCESS_KEY_ID", "LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY"))
+REGISTRY = ("MLFLOW_TRACKING_URI",)
+REGISTRY_SECRET = ("lakeline-mlflow", ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"))
+
+_DAY = 24 * 60 * 60
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What one step needs. A step that writes somewhere, or reads what changes, is never taken from the cache."""
+
+    memory: str = "512Mi"
+    minutes: int = 30
+    registry: bool = False
+    cached: bool = False
+
+
+# Memory is asked for by what a step holds at once: rows of a delivery, rows that a model learns from, or reports.
+NEEDS = {
+    "ingest": Needs("1Gi", 60),
+    "validate": Needs("1Gi", cached=True),
+    "transform": Needs("1Gi"),
+    "publish": Needs(),
+    "resolve": Needs(minutes=10),
+    "split": Needs("1Gi", cached=True),
+    "search": Needs("1Gi", 120, cached=True),
+    "fit": Needs("1Gi", 120, cached=True),
+    "evaluate": Needs("1Gi", registry=True),
+    "register": Needs(registry=True),
+    "promote": Needs(registry=True),
+    "record": Needs(minutes=10, registry=True),
+}
+LIMIT = "4Gi"
+"""Most that a step may use, unless LAKELINE_STEPS_MEMORY says otherwise where a pipeline is compiled."""
+
+
+def on_cluster(task: dsl.PipelineTask) -> dsl.PipelineTask:
+    """Give a task what its step needs on a cluster.
+
+    A second try is made of a step that failed or whose pod was lost: every step may be run twice.
+
+    Parameters
+    ----------
+    task
+        A task of a pipeline, whose component is in `NEEDS`.
+
+    Returns
+    -------
+    dsl.PipelineTask
+        The same.
+    """
+    needs = NEEDS[task.component_spec.name]
+    task.set_caching_options(needs.cached)
+    task.set_cpu_request("250m").set_memory_request(needs.memory).set_memory_limit(os.environ.get("LAKELINE_STEPS_MEMORY", LIMIT))
+    task.set_retry(num_retries=2, backoff_duration="5s", backoff_factor=2, backoff_max_duration="60s")
+    kubernetes.set_timeout(task, needs.minutes * 60)
+    kubernetes.set_security_context(task, run_as_non_root=True)
+    _settings(task, LAKE, *LAKE_SECRET)
+    if needs.registry:
+        _settings(task, REGISTRY, *REGISTRY_SECRET)
+    if "LAKELINE_STEPS_IMAGE" in os.environ:  # a run says which image made its model, unless the image is just the default
+        task.set_env_variable("LAKELINE_IMAGE", STEPS_IMAGE)
+    return task
+
+
+def config() -> dsl.PipelineConfig:
+    """What a whole run needs: it ends within a day, and what it leaves on the cluster goes a week later (its record stays)."""
+    return dsl.PipelineConfig(ttl_seconds_after_finished=7 * _DAY, active_deadline_seconds=_DAY)
+
+
+def _settings(task: dsl.PipelineTask, names: tuple[str, ...], secret: str, keys: tuple[str, ...]) -> None:
+    kubernetes.use_config_map_as_env(task, CONFIG_MAP, {name: name for name in names})
+    kubernetes.use_secret_as_env(task, secret, {key: key for key in keys})
