@@ -53,5 +53,6 @@ def publish(
     """
     from lakeline.report.run import publish_and_report
 
-    delivery = {"dataset": dataset, "branch": branch, "commit": commit, "arrivals": arrivals, "trained_in": trained_in}
-    return publish_and_report(**delivery, checked=[raw_report.path, clean_report.path], run_id=run_id, report=report.path, record=record.path)
+    checked = [raw_report.path, clean_report.path]
+    outputs = {"report": report.path, "record": record.path}
+    return publish_and_report(dataset, branch, commit, arrivals, checked, run_id, trained_in, outputs)

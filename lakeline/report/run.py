@@ -24,25 +24,23 @@ def publish_and_report(
     branch: str,
     commit: str,
     arrivals: Sequence[str],
-    trained_in: str,
-    *,
     checked: Sequence[str],
     run_id: str,
-    report: str,
-    record: str,
+    trained_in: str,
+    outputs: Mapping[str, str],
 ) -> str:
     """Publish a delivery (see `lakeline.data.publish.publish`) and write the run's record and report.
 
     Parameters
     ----------
-    dataset, branch, commit, arrivals, trained_in
-        The delivery, and the run that trains from it, if this one does.
+    dataset, branch, commit, arrivals
+        The delivery.
     checked
         Files with what `validate` found in the raw and in the clean rows.
-    run_id
-        Id of the pipeline run.
-    report, record
-        Files to write: HTML and JSON.
+    run_id, trained_in
+        Id of the pipeline run; and of the one that trains from the commit, if one does.
+    outputs
+        Files to write: `report` (HTML), `record` (JSON).
 
     Returns
     -------
@@ -57,7 +55,7 @@ def publish_and_report(
     spec = pinned_spec(lake, published.commit).spec
     content = _data_record(lake, spec, published.commit, arrivals, arrivals)
     content["run"] = _run(run_id, "data", spec, None)
-    _write(content, record, report)
+    _write(content, outputs["record"], outputs["report"])
     return published.commit
 
 
