@@ -55,6 +55,10 @@ class RegistryError(LakelineError):
     """MLflow's tracking store or model registry can't do what was asked of it."""
 
 
+class PipelinesError(LakelineError):
+    """Kubeflow Pipelines can't do what was asked of it, or is out of reach."""
+
+
 def describe(error: BaseException) -> str:
     """Say an error in the words a person sees.
 

@@ -4,7 +4,7 @@ import functools
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lakeline.errors import UsageError
@@ -33,6 +33,9 @@ class Settings(BaseSettings):
     run_id: str | None = None
     warm: bool = True
     tracking_uri: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_URI")
+    pipelines_endpoint: str | None = Field(default=None, validation_alias="KF_PIPELINES_ENDPOINT")
+    pipelines_ui: str | None = Field(default=None, validation_alias="KF_PIPELINES_UI_ENDPOINT")
+    pipelines_token: SecretStr | None = Field(default=None, validation_alias="KF_PIPELINES_TOKEN")
 
     @property
     def mlflow_uri(self) -> str:

@@ -35,14 +35,14 @@ def generate(root: Path = ROOT) -> dict[Path, str]:
     for face in sorted((root / "components").glob("*/component.py")):
         step = face.parent.name
         component = getattr(importlib.import_module(f"components.{step}.component"), step)
-        files[face.with_name("component.yaml")] = _compiled(component)
+        files[face.with_name("component.yaml")] = compile_text(component)
         files[face.with_name("README.md")] = _readme(step, component)
         rows.append(f"| [{step}]({step}/README.md) | {_first_sentence(component)} |")
     title = ["# Components", "", "One folder a component; `component.yaml` is what others load.", ""]
     files[root / "components" / "README.md"] = "\n".join([*title, "| component | what it does |", "|---|---|", *rows, ""])
     for name in PIPELINES:
         pipeline = getattr(importlib.import_module(f"pipelines.{name}"), name)
-        files[root / "pipelines" / "compiled" / f"{name}.yaml"] = _compiled(pipeline)
+        files[root / "pipelines" / "compiled" / f"{name}.yaml"] = compile_text(pipeline)
     return files
 
 
@@ -51,7 +51,8 @@ def stale(files: dict[Path, str]) -> list[Path]:
     return [path for path, text in files.items() if not path.is_file() or path.read_text() != text]
 
 
-def _compiled(component: BaseComponent) -> str:
+def compile_text(component: BaseComponent) -> str:
+    """YAML of a component or a pipeline."""
     from kfp import compiler
 
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
