@@ -124,8 +124,17 @@ class Lake(Protocol):
         """
         ...
 
-    def tag(self, name: str, ref: str) -> None:
-        """Tag a commit. The same again is a no-op; LakeConflict if the tag stands at another commit."""
+    def tag(self, name: str, ref: str) -> bool:
+        """Tag a commit. The same again is a no-op; LakeConflict if the tag stands at another commit.
+
+        Of several that make the same tag at once, one is told so: a tag is also a claim. On a network whose answer to that one
+        was lost, nobody is told; a claim needs a second look, some time later, at whether what was claimed was done.
+
+        Returns
+        -------
+        bool
+            True if this call made the tag, False if it stood there.
+        """
         ...
 
     def log(self, ref: str, limit: int | None = None) -> list[Commit]:

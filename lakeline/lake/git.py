@@ -197,15 +197,17 @@ class GitLake:
             return self._write(into, files, text, [ours, theirs])
 
     @_guarded
-    def tag(self, name: str, ref: str) -> None:
-        """Tag a commit. The same again is a no-op; LakeConflict if the tag stands at another commit."""
+    def tag(self, name: str, ref: str) -> bool:
+        """Tag a commit, and say whether this call made the tag: see `Lake.tag`."""
         names.check_tag(name)
         with self._writing():
             commit = self._find(ref)
-            if not refs.move(self._repo, refs.TAGS + name, None, commit.id):
-                there = refs.listed(self._repo, refs.TAGS)[name]
-                if there != str(commit.id):
-                    raise words.tag_stands(self.name, name, there, str(commit.id))
+            if refs.move(self._repo, refs.TAGS + name, None, commit.id):
+                return True
+            there = refs.listed(self._repo, refs.TAGS)[name]
+        if there != str(commit.id):
+            raise words.tag_stands(self.name, name, there, str(commit.id))
+        return False
 
     @_guarded
     def log(self, ref: str, limit: int | None = None) -> list[Commit]:

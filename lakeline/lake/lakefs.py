@@ -129,8 +129,12 @@ class LakefsLake(LakefsReader):
                 raise words.conflict(self.name, source, into, paths) from error
 
     @guarded
-    def tag(self, name: str, ref: str) -> None:
-        """Tag a commit. The same again is a no-op; LakeConflict if the tag stands at another commit."""
+    def tag(self, name: str, ref: str) -> bool:
+        """Tag a commit, and say whether this call made the tag: see `Lake.tag`.
+
+        lakeFS makes a tag by one conditional write (INSERT ... ON CONFLICT DO NOTHING in PostgreSQL), so one of many is told that
+        it did. If that one's answer is lost, its next attempt finds the tag and can't know whose it is: it says False.
+        """
         names.check_tag(name)
         commit = self._resolve(ref)
         try:
@@ -139,6 +143,8 @@ class LakefsLake(LakefsReader):
             there = self._tags()[name]
             if there != commit:
                 raise words.tag_stands(self.name, name, there, commit) from error
+            return False
+        return True
 
     def _expect(self, branch: str, expect: CommitId | None) -> CommitId:
         head = self._head(branch)

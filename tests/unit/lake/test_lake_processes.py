@@ -4,7 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from lakeline.lake import Lake, open_lake
@@ -33,6 +35,9 @@ except LakeConflict:
 """
 _MERGE = """
 print(lake.merge(f"branch-{who}", "main", who))
+"""
+_CLAIM = """
+print(sum(lake.tag(f"claim/{number}", "main") for number in range(20)))
 """
 _ENDLESS = """
 for number in range(10_000):
@@ -84,6 +89,26 @@ def test_merges_of_two_processes_both_land(lake: Lake, tmp_path: Path):
 
     assert lake.resolve("main") in printed
     assert [entry.path for entry in lake.ls("main")] == ["x", "y"]
+
+
+def test_each_tag_that_several_processes_claim_is_given_to_one(lake: Lake, tmp_path: Path):
+    won = run_together(lake, tmp_path, _CLAIM, writers="wxyz")
+
+    assert sum(map(int, won)) == 20
+    assert len(lake.tags()) == 20
+
+
+def test_tag_that_many_threads_claim_is_given_to_one(lake: Lake):
+    for number in range(3):
+        together = threading.Barrier(12)
+
+        def claim(_: int, tag: str = f"claim/{number}", together: threading.Barrier = together) -> bool:
+            mine = open_lake(lake.name)
+            together.wait()
+            return mine.tag(tag, "main")
+
+        with ThreadPoolExecutor(12) as pool:
+            assert sum(pool.map(claim, range(12))) == 1
 
 
 def test_writer_that_is_killed_leaves_a_clean_lake(lake: Lake, tmp_path: Path):

@@ -106,12 +106,12 @@ def test_lines_of_one_file_are_never_mixed(lake: Lake):
 
 def test_tags_stay_where_they_are(lake: Lake):
     first = lake.commit("main", {"a": b"1"}, "One")
-    lake.tag("things/2013-01", "main")
-    lake.tag("model/3", first)
-    lake.tag("v1.0", "things/2013-01")
+    assert lake.tag("things/2013-01", "main")
+    assert lake.tag("model/3", first)
+    assert lake.tag("v1.0", "things/2013-01")
     second = lake.commit("main", {"a": b"2"}, "Two")
 
-    lake.tag("things/2013-01", first)
+    assert not lake.tag("things/2013-01", first)
     with pytest.raises(LakeConflict, match=f"model/3 stands at {first[:12]}, not at {second[:12]}"):
         lake.tag("model/3", "main")
 
