@@ -9,7 +9,7 @@ from types import FrameType
 
 import typer
 
-from pipelines.commands import dataset, lake, models, project, report, run, watch
+from pipelines.commands import dataset, lake, models, project, report, run, schedule, submit, watch
 
 app = typer.Typer(
     name="lakeline",
@@ -28,9 +28,14 @@ app = typer.Typer(
     LAKELINE_LAKE (git or lakefs), MLFLOW_TRACKING_URI. Exit codes: 0 done (also when a gate holds the model back), 1 failed, 2 wrong usage.
     """,
 )
-app.command("run", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(run.run)
+_EXTRA = {"allow_extra_args": True, "ignore_unknown_options": True}
 app.command("watch")(watch.watch)
 app.command("demo")(watch.demo)
+app.command("run", context_settings=_EXTRA)(run.run)
+app.command("submit", context_settings=_EXTRA)(submit.submit)
+app.command("schedule", context_settings=_EXTRA)(schedule.schedule)
+app.command("upload")(submit.upload)
+app.command("runs")(submit.runs)
 app.command("models")(models.models)
 app.command("reproduce")(models.reproduce)
 app.command("report")(report.report)

@@ -90,6 +90,20 @@ def show_result(result: Mapping[str, Any], console: Console) -> None:
     console.rich.print(table)
 
 
+def show_verdict(result: Mapping[str, Any], console: Console) -> None:
+    """Show how a run on a server ended, and what the registry says of the version that it made."""
+    if result["status"] != "succeeded":
+        console.rich.print(f"[bold red]{result['status']}[/bold red] after {result['seconds']:.0f} s", style=None)
+        console.rich.print(f"lakeline: {result['error']}", markup=False)
+        return
+    console.say(f"succeeded after {result['seconds']:.0f} s")
+    if result.get("verdict"):
+        colour = "green" if result["verdict"] == "promoted" else "yellow"
+        console.say(f"version {result['version']}: [{colour}]{result['verdict']}[/{colour}]")
+        for reason in result["reasons"]:
+            console.rich.print(f"  {reason}", markup=False)
+
+
 def _lines(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     lines = [("data set", result["dataset"])]
     if result["data_commit"]:

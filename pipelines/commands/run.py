@@ -15,12 +15,13 @@ PIPELINE = Annotated[
 ]
 
 
-def _default_dataset() -> str:
+def default_dataset() -> str:
+    """Name of the data set that a command is about, unless it is told."""
     from lakeline.settings import get_settings
 
     path = get_settings().datasets / "DEFAULT"
     if not path.is_file():
-        _refuse("which data set? Give --dataset; `lakeline dataset list` shows what there is.")
+        refuse("which data set? Give --dataset; `lakeline dataset list` shows what there is.")
     return path.read_text().strip()
 
 
@@ -30,7 +31,7 @@ DATASET = Annotated[
         "--dataset",
         "-d",
         envvar="LAKELINE_DATASET",
-        default_factory=_default_dataset,
+        default_factory=default_dataset,
         show_default="the one that datasets/DEFAULT names",
         help="Name of the data set (`lakeline dataset list`).",
     ),
@@ -93,7 +94,7 @@ def run(
     arrivals: list[str] = []
     if pipeline == "training":
         if context.args or arrival:
-            _refuse(f"training learns from a commit of the lake (--ref), so {' '.join(context.args) or '--arrival'} means nothing to it.")
+            refuse(f"training learns from a commit of the lake (--ref), so {' '.join(context.args) or '--arrival'} means nothing to it.")
         arguments: dict[str, Any] = {"dataset": dataset, "ref": ref, "arrivals": learn_from, "trials": trials, "retrain": True}
     else:
         arrivals = arrivals_asked(current_spec(dataset, console), arrival, context.args)
@@ -114,7 +115,7 @@ def arrivals_asked(spec: DatasetSpec, text: str | None, extra: list[str]) -> lis
     parameters = spec.arrival.parameters
     options = " ".join(f"--{name} {_example(spec, name)}" for name in parameters)
     if text and extra:
-        _refuse(f"{spec.name}: give --arrival or {options}, not both.")
+        refuse(f"{spec.name}: give --arrival or {options}, not both.")
     if text:
         return expand(spec, text)
     values: dict[str, str] = {}
@@ -122,12 +123,12 @@ def arrivals_asked(spec: DatasetSpec, text: str | None, extra: list[str]) -> lis
     for word in words:
         name, equals, value = word.removeprefix("--").partition("=")
         if not word.startswith("--") or name not in parameters:
-            _refuse(f"{spec.name} has no option {word!r}. An arrival is asked for with {options}.")
+            refuse(f"{spec.name} has no option {word!r}. An arrival is asked for with {options}.")
         values[name] = value if equals else next(words, "")
         if not values[name]:
-            _refuse(f"{spec.name}: --{name} needs a value, such as --{name} {_example(spec, name)}.")
+            refuse(f"{spec.name}: --{name} needs a value, such as --{name} {_example(spec, name)}.")
     if not values:
-        _refuse(f"{spec.name}: which arrival? Give {options}, or --arrival with ids.")
+        refuse(f"{spec.name}: which arrival? Give {options}, or --arrival with ids.")
     return [arrival_id(spec, values)]
 
 
@@ -136,7 +137,8 @@ def _example(spec: DatasetSpec, name: str) -> str:
     return str(parameter.choices[0]) if parameter.choices else str(parameter.minimum if parameter.minimum is not None else name.upper())
 
 
-def _refuse(message: str) -> None:
+def refuse(message: str) -> None:
+    """Say that what was asked for can't be asked for."""
     from lakeline.errors import UsageError
 
     raise UsageError(message)
