@@ -1,0 +1,85 @@
+"""Prepares MLflow's databases before its server starts: schemas of this version, and users with the passwords that the Secrets say.
+
+It runs in the server's image, before each start, so that an upgrade migrates and a rotated password holds after a restart.
+"""
+
+import configparser
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+
+from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
+from mlflow.store.db import utils
+from sqlalchemy import create_engine, text
+
+_LOCK = 20_615
+"""One number for all replicas: they wait for each other on it."""
+
+log = logging.getLogger("prepare")
+
+
+def main() -> None:
+    """Migrate both databases, see to the users, and write the server's file of settings."""
+    logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
+    tracking, users = os.environ["MLFLOW_BACKEND_STORE_URI"], os.environ["MLFLOW_AUTH_DATABASE_URI"]
+    with _alone(users):
+        migrate(tracking)
+        store = SqlAlchemyStore()
+        store.init_db(users)
+        ensure_user(store, os.environ["MLFLOW_AUTH_ADMIN_USERNAME"], os.environ["MLFLOW_AUTH_ADMIN_PASSWORD"], is_admin=True)
+        ensure_user(store, os.environ["STEPS_USERNAME"], os.environ["STEPS_PASSWORD"], is_admin=False)
+    write_settings(os.environ["MLFLOW_AUTH_CONFIG_PATH"], users)
+
+
+def migrate(uri: str) -> None:
+    """Bring the database of runs and models to the schema of this MLflow; a new one gets all tables."""
+    engine = create_engine(uri)
+    with engine.connect() as connection:
+        new = not engine.dialect.has_table(connection, "experiments")
+    if new:
+        utils._initialize_tables(engine)  # noqa: SLF001 (what the server itself does with an empty database)
+    else:
+        utils._upgrade_db(engine)  # noqa: SLF001 (what `mlflow db upgrade` does)
+    engine.dispose()
+    log.info("runs and models: %s", "tables made" if new else "schema is current")
+
+
+def ensure_user(store: SqlAlchemyStore, name: str, password: str, is_admin: bool) -> None:
+    """Have a user with this password; who has it already is left alone, so that a restart changes nothing."""
+    if not store.has_user(name):
+        store.create_user(name, password, is_admin)
+        log.info("user %s: made", name)
+    elif not store.authenticate_user(name, password):
+        store.update_user(name, password, is_admin)
+        log.info("user %s: password changed", name)
+    else:
+        log.info("user %s: is there", name)
+
+
+def write_settings(path: str, users: str) -> None:
+    """Write what the server takes from a file alone. Who has a password reads everything, and changes what is theirs."""
+    settings = configparser.ConfigParser(interpolation=None)
+    settings["mlflow"] = {
+        "default_permission": "READ",
+        "database_uri": users,
+        "authorization_function": "mlflow.server.auth:authenticate_request_basic_auth",
+        "auth_cache_ttl_seconds": "60",
+    }
+    with open(path, "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o640)) as file:  # noqa: PTH123 (with a mode)
+        settings.write(file)
+
+
+@contextlib.contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    """Keep other replicas waiting while this one migrates. The lock ends with the connection."""
+    engine = create_engine(uri)
+    with engine.connect() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_lock(:number)"), {"number": _LOCK})
+        yield
+    engine.dispose()
+
+
+if __name__ == "__main__":
+    main()
