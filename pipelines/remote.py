@@ -1,6 +1,6 @@
 """Pipelines on a Kubeflow Pipelines server: their versions uploaded, and runs of them started and found."""
 
-# pyright: basic, reportOptionalMemberAccess=false
+# pyright: basic, reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportOptionalSubscript=false
 # kfp's client is made of what its server's API is described with: to a type checker all of it is unknown.
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def speaking() -> Generator[None]:
         raise PipelinesError(f"Kubeflow Pipelines at {at} refuses: {_said(error)} ({error.status}).") from error
     except (HTTPError, TimeoutError) as error:
         raise PipelinesError(
-            f"Kubeflow Pipelines at {at} is out of reach: {_reason(error)}. "
+            f"Kubeflow Pipelines at {at} is out of reach: {_reason(error).rstrip('.')}. "
             "Is KF_PIPELINES_ENDPOINT right, and what leads there (kubectl port-forward, a VPN) up?"
         ) from error
 
@@ -80,9 +80,9 @@ def connect() -> Client:
 
     with speaking(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        _require_answer(settings.pipelines_endpoint)
-        token = settings.pipelines_token
-        client = Client(settings.pipelines_endpoint, existing_token=token.get_secret_value() if token else None)
+        token = settings.pipelines_token.get_secret_value() if settings.pipelines_token else None
+        _require_answer(settings.pipelines_endpoint, token)
+        client = Client(settings.pipelines_endpoint, existing_token=token)
     # What kfp's client has no argument for: without a limit it waits for an answer for ever.
     client._run_api.api_client.rest_client.pool_manager.connection_pool_kw["timeout"] = _TIMEOUT
     return client
@@ -193,14 +193,23 @@ def equals(key: str, value: str) -> str:
     return json.dumps({"predicates": [{"operation": "EQUALS", "key": key, "stringValue": value}]})
 
 
-def _require_answer(endpoint: str) -> None:
-    """Ask for the server's health once; the client itself would ask a server that isn't there five times, with pauses."""
+def _require_answer(endpoint: str, token: str | None) -> None:
+    """Ask for the server's health once; the client itself would ask five times, with pauses, and log each."""
     import httpx
 
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
-        httpx.get(f"{endpoint.rstrip('/')}/apis/v2beta1/healthz", timeout=_TIMEOUT)
+        answer = httpx.get(f"{endpoint.rstrip('/')}/apis/v2beta1/healthz", headers=headers, timeout=_TIMEOUT)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise TimeoutError(str(error)) from error
+    if not answer.is_success:
+        how = "The token of KF_PIPELINES_TOKEN isn't good there." if token else "It lets nobody in without a token: set KF_PIPELINES_TOKEN."
+        advice = f" {how}" if answer.status_code in _UNKNOWN else ""
+        raise PipelinesError(f"Kubeflow Pipelines at {endpoint} answers {answer.status_code} {answer.reason_phrase}.{advice}")
+
+
+_UNKNOWN = (302, 401, 403)
+"""What a server, or the proxy before it, answers somebody whom it doesn't know."""
 
 
 def _pipeline_id(client: Client, pipeline: str) -> str:

@@ -11,7 +11,7 @@ from lakeline.settings import get_settings
 
 PROJECT = Path(__file__).resolve().parent.parent
 
-_FOREIGN = ("LAKEFS_", "LAKECTL_", "MLFLOW_", "LAKELINE_", "KFP_", "OTEL_")
+_FOREIGN = ("LAKEFS_", "LAKECTL_", "MLFLOW_", "LAKELINE_", "KFP_", "KF_PIPELINES_", "OTEL_")
 _KEPT = ("LAKELINE_DATA",)
 
 

@@ -173,7 +173,7 @@ def runs(
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for title in ("name", "status", "started (UTC)", "seconds", "run"):
-        table.add_column(title, no_wrap=title != "name")
+        table.add_column(title, overflow="fold", min_width=36 if title == "run" else None)  # an id is copied whole
     colours = {"succeeded": "green", "failed": "red"}
     for run in found:
         seconds = f"{run.seconds:,.0f}" if run.seconds is not None else ""
