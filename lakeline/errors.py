@@ -14,13 +14,20 @@ class LakelineError(Exception):
     The message is shown as it is, without a traceback.
     """
 
+    passes = True
+    """Whether a second try may end otherwise: not where what was asked for, or the rows, are wrong."""
+
 
 class UsageError(LakelineError):
     """What was asked for can't be asked for: unknown data set, impossible month, unknown option."""
 
+    passes = False
+
 
 class SpecError(LakelineError):
     """A dataset spec is wrong."""
+
+    passes = False
 
 
 class SourceError(LakelineError):
@@ -29,6 +36,8 @@ class SourceError(LakelineError):
 
 class DataError(LakelineError):
     """Rows are not what a step needs."""
+
+    passes = False
 
 
 class ValidationFailed(DataError):
@@ -41,6 +50,8 @@ class LakeError(LakelineError):
 
 class LakeNotFound(LakeError):
     """No such repository, branch, tag, commit or file in the lake."""
+
+    passes = False
 
 
 class LakeConflict(LakeError):
@@ -57,6 +68,10 @@ class RegistryError(LakelineError):
 
 class PipelinesError(LakelineError):
     """Kubeflow Pipelines can't do what was asked of it, or is out of reach."""
+
+
+class EventsError(LakelineError):
+    """The event source is out of reach, or takes no event from us."""
 
 
 def describe(error: BaseException) -> str:
@@ -88,8 +103,8 @@ def describe(error: BaseException) -> str:
 def _explain_on_exit(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Replace the traceback of an uncaught LakelineError with its sentence, and leave it for the runner.
 
-    In a pod the sentence goes to the container's termination message; on a laptop to the file named by
-    LAKELINE_TERMINATION_LOG, from which the command line reads why a step failed.
+    In a pod the sentence goes to the container's termination message, which Argo shows, and whose `"retry": false` tells it not to
+    try again; on a laptop to the file named by LAKELINE_TERMINATION_LOG, from which the command line reads why a step failed.
     """
     known = isinstance(error, (LakelineError, KeyboardInterrupt)) or (isinstance(error, OSError) and error.errno == 28)  # noqa: PLR2004
     if known:
@@ -99,7 +114,8 @@ def _explain_on_exit(kind: type[BaseException], error: BaseException, trace: Tra
     path = Path(os.environ.get("LAKELINE_TERMINATION_LOG", "/dev/termination-log"))
     with contextlib.suppress(OSError):
         if path.parent.is_dir() and (path.exists() or "LAKELINE_TERMINATION_LOG" in os.environ):
-            path.write_text(json.dumps({"type": kind.__name__, "message": describe(error), "known": known}))
+            told = {"type": kind.__name__, "message": describe(error), "known": known, "retry": getattr(error, "passes", True)}
+            path.write_text(json.dumps(told))
 
 
 def explain_uncaught() -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -158,5 +159,14 @@ def _ending(run: Any) -> Ending:
 def _error(run: Any) -> str:
     """Why a run failed: what its failed steps said, or else the server."""
     details = run.run_details.task_details or [] if run.run_details else []
-    said = [f"{task.display_name}: {task.error.message}" for task in details if task.error and task.error.message]
+    said = [f"{task.display_name}: {_reason(task.error.message)}" for task in details if task.error and task.error.message]
     return "; ".join(dict.fromkeys(said)) or (run.error.message if run.error else "") or f"the run is {run.state.lower()}"
+
+
+def _reason(message: str) -> str:
+    """What a step left as its pod's last words (see `lakeline.errors`), of all that Argo says around it."""
+    start = message.find('{"type"')
+    try:
+        return str(json.loads(message[start:])["message"]) if start >= 0 else message
+    except (ValueError, KeyError):
+        return message
