@@ -88,7 +88,13 @@ requirements: $(VENV)/.ready-dev  ## pin and hash the dependencies of pyproject.
 	@compile="$(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-header $(if $(UPGRADE),--upgrade)"; \
 	$$compile pyproject.toml -o requirements.txt && \
 	$$compile pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt && \
-	printf 'uv\nhatchling\n' | $$compile - -o requirements-setup.txt
+	printf 'uv\nhatchling\n' | $$compile - -o requirements-setup.txt && \
+	sed -n 's/^mlflow==\([^ ]*\).*/mlflow[auth]==\1/p' requirements.txt | \
+		$$compile images/mlflow/requirements.in - -o images/mlflow/requirements.txt
+
+.PHONY: images
+images:  ## build the images with docker, podman or buildah (IMAGES=steps: only that one; images/build --help)
+	@images/build
 
 .PHONY: clean
 clean:  ## remove what was built and measured here; .venv and .lakeline (lake, models, reports) stay
