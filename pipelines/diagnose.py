@@ -14,6 +14,9 @@ from lakeline.settings import get_settings
 
 _GIB = 2**30
 
+Said = Iterator[tuple[Literal["good", "note", "fails"], str]]
+"""What looking at one thing found."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -40,22 +43,31 @@ def diagnose() -> list[Finding]:
     return findings
 
 
-def _found(what: str, look: Callable[[], Iterator[tuple[Literal["good", "note", "fails"], str]]]) -> list[Finding]:
+def diagnose_cluster() -> list[Finding]:
+    """Look at the cluster that kubectl speaks to; where it can't be reached, that is all there is to say."""
+    from pipelines.clusters.doctor import LOOKS
+
+    (what, look), *others = LOOKS
+    findings = _found(what, look)
+    if all(finding.state != "fails" for finding in findings):
+        for what, look in others:
+            findings += _found(what, look)
+    return findings
+
+
+def _found(what: str, look: Callable[[], Said]) -> list[Finding]:
     try:
         return [Finding(what, state, said) for state, said in look()]
     except (LakelineError, OSError) as error:
         return [Finding(what, "fails", describe(error))]
 
 
-_Said = Iterator[tuple[Literal["good", "note", "fails"], str]]
-
-
-def _python() -> _Said:
+def _python() -> Said:
     version = ".".join(map(str, sys.version_info[:3]))
     yield ("good", version) if sys.version_info >= (3, 11) else ("fails", f"{version} is too old: 3.11 or newer is needed")
 
 
-def _packages() -> _Said:
+def _packages() -> Said:
     from packaging.requirements import Requirement
 
     wrong: list[str] = []
@@ -77,7 +89,7 @@ def _packages() -> _Said:
     )
 
 
-def _home() -> _Said:
+def _home() -> Said:
     home = get_settings().home
     home.mkdir(parents=True, exist_ok=True)
     probe = home / ".probe"
@@ -87,7 +99,7 @@ def _home() -> _Said:
     yield ("good" if free >= 1 else "fails", f"{home.resolve()} ({free:.1f} GiB free{'' if free >= 1 else '; make room'})")
 
 
-def _lake() -> _Said:
+def _lake() -> Said:
     from lakeline.lake import list_lakes, open_lake
 
     names = list_lakes()
@@ -96,13 +108,13 @@ def _lake() -> _Said:
     yield "good", f"{get_settings().lake}: {', '.join(names) or 'empty so far'}"
 
 
-def _mlflow() -> _Said:
+def _mlflow() -> Said:
     from lakeline.registry import store_version
 
     yield "good", store_version()
 
 
-def _datasets() -> _Said:
+def _datasets() -> Said:
     from lakeline.data.specfile import local_spec
 
     folders = sorted(path.parent.name for path in get_settings().datasets.glob("*/dataset.yaml"))
@@ -111,7 +123,7 @@ def _datasets() -> _Said:
     yield "good", ", ".join(folders) or "none"
 
 
-def _data() -> _Said:
+def _data() -> Said:
     folder = get_settings().data
     if folder is None:
         yield "note", "LAKELINE_DATA is not set: what isn't packaged is downloaded"

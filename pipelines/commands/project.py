@@ -33,6 +33,7 @@ def compile_all(
 
 
 def doctor(
+    cluster: Annotated[bool, typer.Option("--cluster", help="Look at the cluster that kubectl speaks to instead.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout; all else on stderr.")] = False,
 ) -> None:
     """Check what Lakeline needs here, and say what to do where it isn't there. Exit code 1 if something fails."""
@@ -40,10 +41,10 @@ def doctor(
 
     from rich.table import Table
 
-    from pipelines.diagnose import diagnose
+    from pipelines.diagnose import diagnose, diagnose_cluster
     from pipelines.show import Console
 
-    findings = diagnose()
+    findings = diagnose_cluster() if cluster else diagnose()
     good = all(finding.state != "fails" for finding in findings)
     if as_json:
         typer.echo(json.dumps({"ok": good, "findings": [finding.__dict__ for finding in findings]}))
