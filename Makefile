@@ -96,6 +96,18 @@ requirements: $(VENV)/.ready-dev  ## pin and hash the dependencies of pyproject.
 images:  ## build the images with docker, podman or buildah (IMAGES=steps: only that one; images/build --help)
 	@images/build
 
+.PHONY: cluster
+cluster: $(VENV)/.ready  ## a Kubernetes on this machine (kind) with everything in it; again: no change
+	@$(BIN)/lakeline cluster up
+
+.PHONY: cluster-down
+cluster-down: $(VENV)/.ready  ## delete that cluster with all that is in it
+	@$(BIN)/lakeline cluster down
+
+.PHONY: deploy
+deploy: $(VENV)/.ready  ## everything into the cluster that kubectl speaks to (OVERLAY=production: with data kept elsewhere)
+	@$(BIN)/lakeline cluster deploy --overlay $(or $(OVERLAY),kind)
+
 .PHONY: clean
 clean:  ## remove what was built and measured here; .venv and .lakeline (lake, models, reports) stay
 	@rm -rf build dist htmlcov .coverage .coverage.* .pytest_cache .ruff_cache .hypothesis

@@ -38,9 +38,9 @@ def migrate(uri: str) -> None:
     with engine.connect() as connection:
         new = not engine.dialect.has_table(connection, "experiments")
     if new:
-        utils._initialize_tables(engine)  # noqa: SLF001 (what the server itself does with an empty database)
+        utils._initialize_tables(engine)
     else:
-        utils._upgrade_db(engine)  # noqa: SLF001 (what `mlflow db upgrade` does)
+        utils._upgrade_db(engine)
     engine.dispose()
     log.info("runs and models: %s", "tables made" if new else "schema is current")
 
@@ -66,7 +66,7 @@ def write_settings(path: str, users: str) -> None:
         "authorization_function": "mlflow.server.auth:authenticate_request_basic_auth",
         "auth_cache_ttl_seconds": "60",
     }
-    with open(path, "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o640)) as file:  # noqa: PTH123 (with a mode)
+    with open(path, "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o640)) as file:
         settings.write(file)
 
 

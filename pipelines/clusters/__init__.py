@@ -1,0 +1,1 @@
+"""A cluster that runs Lakeline: its secrets, its services, whether they are healthy. All of it through kubectl."""

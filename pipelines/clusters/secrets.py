@@ -1,0 +1,186 @@
+"""Makes the Secrets that a cluster lacks: random values, from memory into the API server, seen by nobody."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from lakeline.errors import UsageError
+from pipelines.clusters import kubectl as k
+from pipelines.clusters.wanted import MAY_BE_ABSENT, SERVICES, WANTED, Wanted, wanted
+
+LABELS = {"app.kubernetes.io/part-of": "lakeline"}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a Secret in a namespace. It names keys, never values."""
+
+    name: str
+    namespace: str
+    did: Literal["made", "kept", "changed", "left out"]
+    keys: tuple[str, ...] = ()
+    why: str = ""
+
+
+class _NotGiven(Exception):
+    """A value follows from one that is not made here."""
+
+
+class Values:
+    """Values of all Secrets as they are to be: what is there stays, unless it is made anew or follows from what is."""
+
+    def __init__(self, there: dict[tuple[str, str], str], needed: tuple[Wanted, ...], rotate: str | None = None) -> None:
+        self._there = there
+        self._needed = {each.name: each for each in needed}
+        self._rotate = rotate
+        self._values: dict[tuple[str, str], str] = {}
+        self._fresh: set[tuple[str, str]] = set()
+        self._read: list[tuple[str, str]] = []
+
+    def get(self, name: str, key: str) -> str:
+        """Value of a key; the same each time."""
+        self._read.append((name, key))
+        if (name, key) not in self._values:
+            self._values[name, key] = self._decide(name, key)
+        return self._values[name, key]
+
+    def _decide(self, name: str, key: str) -> str:
+        old = self._there.get((name, key))
+        if name not in self._needed:
+            raise _NotGiven
+        outer, self._read = self._read, []
+        try:
+            new = self._needed[name].keys[key](self.get)
+        except _NotGiven:
+            if old is None:
+                raise
+            return old
+        finally:
+            sources, self._read = self._read, outer
+        if old is not None and not (self._fresh & set(sources) if sources else self._rotate == name):
+            return old
+        if new != old:
+            self._fresh.add((name, key))
+        return new
+
+
+def ensure(overlay: str = "kind", rotate: str | None = None) -> list[Outcome]:
+    """Have every Secret that the services of an overlay read, with every key.
+
+    Parameters
+    ----------
+    overlay
+        `production`: database and object store are elsewhere, so what leads to them has to be there already.
+    rotate
+        Secret whose values are made anew, with all that follow from them.
+
+    Returns
+    -------
+    list of Outcome
+        What became of each, in each of its namespaces.
+
+    Raises
+    ------
+    UsageError
+        If `rotate` is no Secret that can be made anew.
+    ClusterError
+        If the API server refuses, or a value has to be given and isn't.
+    """
+    needed = wanted(overlay)
+    _check(rotate, needed)
+    namespaces = {namespace for each in needed for namespace in each.namespaces if k.exists("namespace", namespace)}
+    if SERVICES not in namespaces:
+        raise k.ClusterError(f"there is no namespace {SERVICES}. `lakeline cluster deploy` makes it, and the Secrets as well.")
+    found = {
+        (each.name, namespace): _read(each.name, namespace) for each in needed for namespace in each.namespaces if namespace in namespaces
+    }
+    there = {(name, key): value for (name, _), data in reversed(found.items()) for key, value in (data or {}).items()}
+    values = Values(there, needed, rotate)
+    plan, missing = _plan(needed, values)
+    if missing:
+        first = next(iter(missing))
+        raise k.ClusterError(
+            f"overlay {overlay} keeps its data elsewhere, and nothing says where: {_listed(missing)}.\n"
+            f"Give these keys first, by External Secrets or with `kubectl --namespace {SERVICES} create secret generic {first} "
+            "--from-file=KEY=FILE ...`; the others are added then."
+        )
+    outcomes: list[Outcome] = []
+    for each in needed:
+        for namespace in each.namespaces:
+            if namespace in namespaces:
+                outcomes.append(_write(each.name, namespace, plan[each.name], found[each.name, namespace]))
+            else:
+                outcomes.append(Outcome(each.name, namespace, "left out", why=f"there is no namespace {namespace} yet"))
+    return outcomes
+
+
+def restart(outcomes: list[Outcome]) -> list[str]:
+    """Restart who has read a value that has changed, one after the other; returns who that was."""
+    changed = {outcome.name for outcome in outcomes if outcome.did == "changed"}
+    readers = dict.fromkeys(reader for each in WANTED if each.name in changed for reader in each.restarts)
+    order = sorted(readers, key=lambda reader: not reader.startswith("statefulset/"))
+    restarted: list[str] = []
+    for reader in order:
+        kind, _, name = reader.partition("/")
+        if name and not k.exists(kind, name, SERVICES):
+            continue
+        k.kubectl("--namespace", SERVICES, "rollout", "restart", *reader.split())
+        if name:
+            k.kubectl("--namespace", SERVICES, "rollout", "status", reader, "--timeout=300s", timeout=330)
+        restarted.append(name or reader.rpartition("=")[2] + " (event source)")
+    return restarted
+
+
+def _check(rotate: str | None, needed: tuple[Wanted, ...]) -> None:
+    if rotate is None:
+        return
+    known = {each.name: each for each in needed}
+    if rotate not in known:
+        raise UsageError(
+            f"there is no Secret {rotate}. Those that can be made anew: {', '.join(each.name for each in needed if not each.fixed)}."
+        )
+    if known[rotate].fixed:
+        raise UsageError(f"Secret {rotate} can't be made anew: {known[rotate].fixed}")
+
+
+def _plan(needed: tuple[Wanted, ...], values: Values) -> tuple[dict[str, dict[str, str]], dict[str, list[str]]]:
+    plan: dict[str, dict[str, str]] = {}
+    missing: dict[str, list[str]] = {}
+    for each in needed:
+        plan[each.name] = {}
+        for key in each.keys:
+            try:
+                plan[each.name][key] = values.get(each.name, key)
+            except _NotGiven:
+                if key not in MAY_BE_ABSENT:
+                    missing.setdefault(each.name, []).append(key)
+    return plan, missing
+
+
+def _read(name: str, namespace: str) -> dict[str, str] | None:
+    found = k.get("secret", namespace, name)
+    if not found:
+        return None
+    data: dict[str, str] = found[0].get("data") or {}
+    return {key: base64.b64decode(value).decode(errors="replace") for key, value in data.items()}
+
+
+def _write(name: str, namespace: str, values: dict[str, str], there: dict[str, str] | None) -> Outcome:
+    data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items() if (there or {}).get(key) != value}
+    if there is None:
+        metadata = {"name": name, "namespace": namespace, "labels": LABELS}
+        secret: dict[str, Any] = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "data": data}
+        k.kubectl("create", "--filename=-", "--output=name", stdin=json.dumps(secret))
+        return Outcome(name, namespace, "made", tuple(data))
+    if not data:
+        return Outcome(name, namespace, "kept")
+    patch = json.dumps({"data": data})
+    k.kubectl("--namespace", namespace, "patch", "secret", name, "--type=merge", "--patch-file=/dev/stdin", "--output=name", stdin=patch)
+    return Outcome(name, namespace, "changed", tuple(data))
+
+
+def _listed(missing: dict[str, list[str]]) -> str:
+    return "; ".join(f"Secret {name} lacks {', '.join(keys)}" for name, keys in missing.items())
