@@ -36,6 +36,8 @@ class Settings(BaseSettings):
     pipelines_endpoint: str | None = Field(default=None, validation_alias="KF_PIPELINES_ENDPOINT")
     pipelines_ui: str | None = Field(default=None, validation_alias="KF_PIPELINES_UI_ENDPOINT")
     pipelines_token: SecretStr | None = Field(default=None, validation_alias="KF_PIPELINES_TOKEN")
+    events_url: str | None = Field(default=None, pattern=r"^https?://[A-Za-z0-9._:/\[\]-]+$")
+    events_token: SecretStr | None = None
 
     @property
     def mlflow_uri(self) -> str:

@@ -9,7 +9,7 @@ from types import FrameType
 
 import typer
 
-from pipelines.commands import cluster, dataset, lake, models, project, report, run, schedule, submit, watch
+from pipelines.commands import cluster, dataset, event, lake, models, project, report, run, schedule, submit, watch
 
 app = typer.Typer(
     name="lakeline",
@@ -45,6 +45,7 @@ app.command("compile")(project.compile_all)
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(lake.app, name="lake")
 app.add_typer(cluster.app, name="cluster")
+app.add_typer(event.app, name="event")
 
 
 @app.callback(invoke_without_command=True)

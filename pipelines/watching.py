@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lakeline.errors import LakeUnavailable
+from lakeline.events.deliveries import deliveries, trained
 from lakeline.lake import CommitId, open_lake
 from lakeline.settings import get_settings
-from lakeline.training.plan import MODEL_TAG
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from lakeline.lake import Commit, Lake
 
 
 @dataclass
@@ -78,10 +76,10 @@ def untrained(dataset: str, seen: Seen) -> list[CommitId]:
         What was dealt with before.
     """
     lake = open_lake(dataset)
-    trained = {commit for name, commit in lake.tags().items() if name.startswith(MODEL_TAG)}
+    learned = trained(lake.tags())
     fresh: list[CommitId] = []
-    for commit in _deliveries(lake):
-        if commit.id in trained or commit.id == seen.head:
+    for commit in deliveries(lake):
+        if commit.id in learned or commit.id == seen.head:
             break
         if commit.id not in seen.runs:
             fresh.append(commit.id)
@@ -98,25 +96,18 @@ def arrived(dataset: str, arrivals: Sequence[str], seen: Seen) -> list[str]:
     dataset
         Name of the data set.
     arrivals
-        Ids of those to look for.
+        Ids of those to look for; or "next" alone, for those that follow what the lake has.
     seen
         What was tried before.
     """
-    from lakeline.data.available import available
+    from lakeline.data.arrivals import NEXT
+    from lakeline.data.available import available, upcoming
     from lakeline.data.specfile import pinned_spec
 
     lake = open_lake(dataset)
+    spec = pinned_spec(lake, lake.resolve("main")).spec
+    if list(arrivals) == [NEXT]:
+        return [arrival for arrival in upcoming(lake, spec) if arrival not in seen.arrivals]
     known = {entry.path for entry in lake.ls("main", "clean/")}
     wanted = [arrival for arrival in arrivals if f"clean/{arrival}.parquet" not in known and arrival not in seen.arrivals]
-    spec = pinned_spec(lake, lake.resolve("main")).spec
     return [arrival for arrival in wanted if available(spec, arrival)]
-
-
-def _deliveries(lake: Lake) -> Iterator[Commit]:
-    """Commits by which main got new clean rows, newest first: main's own line, not the branches merged into it."""
-    commits = {commit.id: commit for commit in lake.log("main")}
-    at = commits.get(lake.resolve("main"))
-    while at is not None:
-        if at.metadata.get("rows_clean"):
-            yield at
-        at = commits.get(at.parents[0]) if at.parents else None

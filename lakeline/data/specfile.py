@@ -140,6 +140,8 @@ def pinned_spec(lake: Lake, commit: CommitId | str) -> Definition:
 def push(name: str) -> tuple[CommitId, bool]:
     """Commit a data set's definition to the `main` branch of its repository, which is created if there is none.
 
+    A new data set's repository in lakeFS gets the webhook of the event source that LAKELINE_EVENTS_URL names as well.
+
     Returns
     -------
     tuple
@@ -158,6 +160,11 @@ def push(name: str) -> tuple[CommitId, bool]:
     head = lake.resolve(MAIN)
     first = not lake.exists(head, PINNED_YAML)
     files: dict[str, Path | bytes] = {PINNED_YAML: definition.yaml.encode(), PINNED_SQL: definition.sql.encode()}
+    url = get_settings().events_url
+    if first and url and lake.store == "lakefs":
+        from lakeline.events.hook import files as hook_files
+
+        files |= hook_files(url)
     message = f"{'Define' if first else 'Redefine'} {name}: {definition.spec.title}"
     commit = lake.commit(MAIN, files, message, {"spec_digest": definition.digest}, expect=head)
     return commit, commit != head

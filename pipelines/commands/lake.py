@@ -204,6 +204,26 @@ def tags(dataset: DATASET, as_json: JSON = False) -> None:
         _show_refs("tag", found)
 
 
+@app.command()
+def init(dataset: DATASET, as_json: JSON = False) -> None:
+    """Have lakeFS tell the cluster's event source (LAKELINE_EVENTS_URL) of each commit on a data set's main.
+
+    The webhook is a file of the repository, _lakefs_actions/lakeline.yaml; its secret is not in it. Doing it again changes
+    nothing, unless the address has changed. `lakeline dataset push` does it for a new data set where the address is set.
+
+    JSON: dataset, commit, changed.
+    """
+    from lakeline.events import hook
+
+    commit, changed = hook.install(dataset)
+    if as_json:
+        _print({"dataset": dataset, "commit": commit, "changed": changed})
+    elif changed:
+        typer.echo(f"{dataset}: lakeFS tells the event source of each commit on main from now on (commit {commit[:_ID]}).")
+    else:
+        typer.echo(f"{dataset}: lakeFS tells the event source of each commit on main already (main is at {commit[:_ID]}).")
+
+
 def _reports(lake: Lake, commit: CommitId) -> dict[str, Any]:
     """Validation reports of arrivals that main doesn't have, or not so: those of a delivery on its branch."""
     import json

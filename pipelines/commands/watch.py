@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def watch(
     dataset: DATASET,
     arrivals: Annotated[
-        str | None, typer.Option("--arrivals", "-a", help="Arrivals to look for at the source as well, such as 2013-07..2013-12.")
+        str | None, typer.Option("--arrivals", "-a", help="Arrivals to look for at the source as well, such as 2013-07..2013-12, or next.")
     ] = None,
     interval: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 30.0,
     once: Annotated[bool, typer.Option("--once", help="Look once, run what there is to run, and end.")] = False,
@@ -45,7 +45,8 @@ def watch(
 
 def look(dataset: str, seen: Any, arrivals: str | None, console: Console) -> list[dict[str, Any]]:
     """Look once, and run what there is to run; results as of `execute`."""
-    from lakeline.data.arrivals import expand
+    from lakeline.data.arrivals import NEXT, expand
+    from pipelines.events import training_of
     from pipelines.execute import current_spec, execute, push_first
     from pipelines.show import show_result
     from pipelines.watching import arrived, untrained
@@ -59,14 +60,14 @@ def look(dataset: str, seen: Any, arrivals: str | None, console: Console) -> lis
         return result
 
     if arrivals is not None:
-        wanted = expand(current_spec(dataset, console), arrivals)
+        wanted = [NEXT] if arrivals == NEXT else expand(current_spec(dataset, console), arrivals)
         push_first(dataset, console)
         for arrival in arrived(dataset, wanted, seen):
             outcome = run("data", {"dataset": dataset, "arrivals": [arrival]})
             seen.arrivals[arrival] = outcome["run_id"]
             seen.save()
     for commit in untrained(dataset, seen):
-        outcome = run("training", {"dataset": dataset, "ref": commit, "arrivals": "*", "trials": 0, "retrain": False})
+        outcome = run("training", training_of(dataset, commit))
         seen.runs[commit] = outcome["run_id"]
         seen.head = commit
         seen.save()

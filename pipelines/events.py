@@ -1,0 +1,241 @@
+"""What an event starts on Kubeflow Pipelines: one run for each delivery, however often, late or not at all the event comes."""
+
+# pyright: basic, reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+# kfp's client is made of what its server's API is described with: to a type checker all of it is unknown.
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from lakeline.errors import LakeConflict, LakelineError, LakeNotFound, describe
+from lakeline.events.deliveries import SHORT, Unseen, claim, fate, fates, unseen
+from lakeline.events.payload import Arrival, MalformedEvent, Merge, parse
+from lakeline.lake import CommitId, list_lakes, open_lake
+from lakeline.lake.base import MAIN
+
+if TYPE_CHECKING:
+    from kfp import Client
+
+    from lakeline.lake import Lake
+
+WAIT = 60.0
+"""Seconds that a claimed run has to appear before the catch-up takes it for lost: more than the start of one can take."""
+
+_DATA_CLAIM = "run/data/"
+_UNDER_WAY = frozenset({"PENDING", "RUNNING"})
+_LOOKED_AT = 5
+_NAMED = 3
+
+Outcome = Literal["started", "claimed", "trained", "trained by its own run", "no delivery", "under way", "failed"]
+
+_SAID = {
+    "no delivery": "it changed no clean rows of main, so there is nothing to train from",
+    "trained": "a model was trained from it already",
+    "trained by its own run": "the run that merged it trains from it as well",
+    "claimed": "another delivery of this event has started the run",
+    "under way": "a run of the same arrivals is under way",
+}
+
+
+@dataclass(frozen=True)
+class Reaction:
+    """What was done about an event: `outcome`, and the run that was started, if one was."""
+
+    event: str
+    dataset: str
+    commit: str | None
+    outcome: Outcome
+    run: str
+    run_id: str | None
+    message: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Represent as JSON can."""
+        return asdict(self)
+
+
+def training_of(dataset: str, commit: str) -> dict[str, Any]:
+    """Arguments of the training pipeline for a delivery; where a model was registered from it, the run finds nothing to do."""
+    return {"dataset": dataset, "ref": commit, "arrivals": "*", "trials": 0, "retrain": False}
+
+
+def run_name(dataset: str, commit: str) -> str:
+    """Name of the run that a delivery starts."""
+    return f"training {dataset} {commit[:SHORT]}"
+
+
+def on_merge(text: str) -> Reaction:
+    """Start the training run of a commit on main, if it is a delivery whose run nobody has.
+
+    Parameters
+    ----------
+    text
+        The event, as lakeFS' webhook says it.
+
+    Raises
+    ------
+    MalformedEvent
+        If it is none, or of a commit or data set that the lake hasn't got.
+    LakelineError
+        If the lake or Kubeflow Pipelines can't be spoken to: the event may be tried again.
+    """
+    event = parse(Merge, text)
+    try:
+        lake = open_lake(event.repository_id)
+        found = fate(lake, event.commit_id)
+    except LakeNotFound as error:
+        raise MalformedEvent(f"merge event of what isn't there: {error}") from error
+    if found != "unseen":
+        return _nothing("merge", lake, event.commit_id, found)
+    from pipelines import remote
+
+    client = remote.connect()
+    version = remote.ready(client, "training")  # what can fail, fails before the claim
+    if not claim(lake, CommitId(event.commit_id)):
+        return _nothing("merge", lake, event.commit_id, "claimed")
+    return _started("merge", client, version, lake.name, event.commit_id)
+
+
+def on_arrival(text: str) -> Reaction:
+    """Start the data run of arrivals that the source has.
+
+    Parameters
+    ----------
+    text
+        The event: `{"dataset": ..., "arrivals": [...]}`, with "version" where the sender can tell one state of the files
+        from another. One run is started for each version; without one, unless a run of these arrivals is under way.
+
+    Raises
+    ------
+    MalformedEvent, UsageError
+        If it is none, or of a data set or of arrivals that can't be.
+    LakelineError
+        If the lake or Kubeflow Pipelines can't be spoken to: the event may be tried again.
+    """
+    from lakeline.data.arrivals import NEXT, arrival_parameters
+    from lakeline.data.specfile import pinned_spec
+    from pipelines import remote
+
+    event = parse(Arrival, text)
+    try:
+        lake = open_lake(event.dataset)
+    except LakeNotFound as error:
+        raise MalformedEvent(f"arrival event of what isn't there: {error}") from error
+    spec = pinned_spec(lake, MAIN).spec
+    if event.arrivals != [NEXT]:
+        for arrival in event.arrivals:
+            arrival_parameters(spec, arrival)
+    arrivals = sorted(set(event.arrivals))
+    shown = ", ".join(arrivals) if len(arrivals) <= _NAMED else f"{arrivals[0]} to {arrivals[-1]} ({len(arrivals)} arrivals)"
+    name = f"data {lake.name} {shown}"
+    client = remote.connect()
+    version = remote.ready(client, "data")
+    taken = _runs_under_way(client, name) if event.version is None else not _claim_data(lake, arrivals, event.version)
+    if taken:
+        return Reaction("arrival", lake.name, None, "under way", name, None, f"{lake.name}: {_SAID['under way']}.")
+    run_id = remote.submit(client, version, {"dataset": lake.name, "arrivals": arrivals}, name)
+    return Reaction("arrival", lake.name, None, "started", name, run_id, f"{name}: started.")
+
+
+def catch_up(days: float, wait: float = WAIT) -> Iterator[Reaction]:
+    """Start the runs of deliveries that no event has started: lost ones, and those whose claim came to nothing.
+
+    A claim without a run is looked at again after a while, for the run may be just about to start; then its next attempt is
+    claimed, so that two catch-ups at once start one run as well.
+
+    Parameters
+    ----------
+    days
+        How old deliveries may be.
+    wait
+        Seconds until the second look.
+
+    Yields
+    ------
+    Reaction
+        "started" or "claimed" for each delivery that had no run; "failed" for a data set, or a delivery, that can't be
+        dealt with now. The others are dealt with all the same.
+    """
+    from pipelines import remote
+
+    client = remote.connect()
+    later: list[tuple[Lake, Unseen]] = []
+    for dataset in list_lakes():
+        try:
+            lake = open_lake(dataset)
+            for delivery in unseen(lake, days):
+                if not delivery.attempts:
+                    yield _start(client, lake, delivery)
+                elif not remote.find_runs(client, run_name(dataset, delivery.commit.id)):
+                    later.append((lake, delivery))
+        except LakelineError as error:
+            yield _failed(dataset, None, error)
+    if later:
+        time.sleep(wait)
+    for lake, delivery in later:
+        try:
+            if not remote.find_runs(client, run_name(lake.name, delivery.commit.id)) and fate(lake, delivery.commit.id) == "claimed":
+                yield _start(client, lake, delivery)
+        except LakelineError as error:
+            yield _failed(lake.name, delivery.commit.id, error)
+
+
+def _start(client: Client, lake: Lake, delivery: Unseen) -> Reaction:
+    from pipelines import remote
+
+    commit = delivery.commit.id
+    try:
+        version = remote.ready(client, "training")
+        if not claim(lake, commit, delivery.attempts + 1):
+            return _nothing("catch-up", lake, commit, "claimed")
+        return _started("catch-up", client, version, lake.name, commit)
+    except LakelineError as error:
+        return _failed(lake.name, commit, error)
+
+
+def _started(event: str, client: Client, version: Any, dataset: str, commit: str) -> Reaction:
+    from pipelines import remote
+
+    name = run_name(dataset, commit)
+    run_id = remote.submit(client, version, training_of(dataset, commit), name)
+    return Reaction(event, dataset, commit, "started", name, run_id, f"{name}: started.")
+
+
+def _nothing(event: str, lake: Lake, commit: str, found: Any) -> Reaction:
+    message = f"{lake.name} {commit[:SHORT]}: {_SAID[found]}."
+    return Reaction(event, lake.name, commit, found, run_name(lake.name, commit), None, message)
+
+
+def _failed(dataset: str, commit: str | None, error: LakelineError) -> Reaction:
+    return Reaction("catch-up", dataset, commit, "failed", run_name(dataset, commit) if commit else "", None, describe(error))
+
+
+def _claim_data(lake: Lake, arrivals: Sequence[str], version: str) -> bool:
+    """Take on the run of one state of the arrivals' files."""
+    digest = hashlib.sha256("\n".join([version, *arrivals]).encode()).hexdigest()
+    try:
+        return lake.tag(f"{_DATA_CLAIM}{digest[:SHORT]}", MAIN)
+    except LakeConflict:  # it stands at the commit that main was at then
+        return False
+
+
+def _runs_under_way(client: Client, name: str) -> bool:
+    from pipelines import remote
+
+    found = remote.find_runs(client, name)[:_LOOKED_AT]
+    with remote.speaking():
+        return any(client.get_run(run_id).state in _UNDER_WAY for run_id in found)
+
+
+def standing(dataset: str) -> Mapping[str, Any]:
+    """Count the deliveries of a data set by what has become of them, and name the last one."""
+    counts: dict[str, int] = {}
+    last: dict[str, Any] | None = None
+    for commit, found in fates(open_lake(dataset)):
+        counts[found] = counts.get(found, 0) + 1
+        last = last or {"commit": commit.id, "time": commit.time.isoformat(), "outcome": found, "run": run_name(dataset, commit.id)}
+    return {"dataset": dataset, "deliveries": sum(counts.values()), "outcomes": counts, "last": last}
