@@ -26,7 +26,8 @@ def continuous(dataset: str, arrivals: List[str], learn_from: str = "*", trials:
     dataset
         Name of the data set, which is its repository in the lake.
     arrivals
-        Ids of the arrivals, such as ["2013-01", "2013-02"].
+        Ids of the arrivals, such as ["2013-01", "2013-02"]; or ["next"]: those that follow the newest one in the lake, as far as
+        the source has them.
     learn_from
         Which arrivals to learn from, as a pattern such as "2013-0*"; "*" is all.
     trials

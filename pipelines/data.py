@@ -44,7 +44,8 @@ def data(dataset: str, arrivals: List[str]) -> None:
     dataset
         Name of the data set, which is its repository in the lake.
     arrivals
-        Ids of the arrivals, such as ["2013-01", "2013-02"].
+        Ids of the arrivals, such as ["2013-01", "2013-02"]; or ["next"]: those that follow the newest one in the lake, as far as
+        the source has them.
     """
     ending = on_cluster(record(dataset=dataset, pipeline="data", run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER))
     with dsl.ExitHandler(ending, name="data"):

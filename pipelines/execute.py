@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lakeline.data.arrivals import NEXT
 from lakeline.lake.server import serving
 from pipelines.local import LocalRun, run_locally
 from pipelines.show import Console, Steps
@@ -96,7 +97,7 @@ def _result(run: LocalRun, arguments: Mapping[str, Any]) -> dict[str, Any]:
         "dataset": arguments["dataset"],
         "status": run.status,
         "error": run.error,
-        "message": _message(run, outputs),
+        "message": _message(run, outputs, arguments),
         "data_commit": data.get("commit") or resolved.get("commit") or ingested.get("commit"),
         "arrivals": [arrival["id"] for arrival in arrivals],
         "rows_raw": _sum(arrivals, "rows_raw"),
@@ -141,12 +142,14 @@ def _report(run: LocalRun, record: dict[str, Any]) -> None:
     (run.folder / "record.json").write_text(json.dumps(record))
 
 
-def _message(run: LocalRun, outputs: Mapping[str, Mapping[str, Any]]) -> str | None:
+def _message(run: LocalRun, outputs: Mapping[str, Mapping[str, Any]], arguments: Mapping[str, Any]) -> str | None:
     if run.status != "succeeded":
         return None
     said: list[str] = []
     if outputs.get("ingest", {}).get("Output") == "repeated":
-        said.append("The lake has these arrivals already; nothing was ingested.")
+        polled = arguments.get("arrivals") == [NEXT]
+        why = "The source has nothing that follows what the lake has" if polled else "The lake has these arrivals already"
+        said.append(f"{why}; nothing was ingested.")
     if "trained" in (outputs.get(step, {}).get("Output") for step in ("resolve", "resolve-2")):
         said.append("A model was registered from this commit already; nothing was trained.")
     return " ".join(said) or None

@@ -18,12 +18,13 @@ def ingest(dataset: str, arrivals: List[str]) -> NamedTuple("Ingested", Output=s
     dataset
         Name of the data set, which is its repository in the lake.
     arrivals
-        Ids of the arrivals, such as ["2013-01", "2013-02"].
+        Ids of the arrivals, such as ["2013-01", "2013-02"]; or ["next"]: those that follow the newest one in the lake, as far as
+        the source has them.
 
     Returns
     -------
     Output
-        "new", or "repeated" if the lake has every one of the arrivals already.
+        "new", or "repeated" if the lake has every one of the arrivals already, or nothing follows yet.
     branch
         Branch with the raw files; empty if repeated.
     commit

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 Parameters = Mapping[str, int | str]
 
+NEXT = "next"
+"""Asked for in place of ids: the arrivals that follow the newest one in the lake, as far as the source has them."""
+
 _LONGEST_RANGE = 10_000
 _ID = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -113,9 +116,72 @@ def expand(spec: DatasetSpec, text: str) -> list[str]:
     return sorted(found)
 
 
+def series(spec: DatasetSpec, arrival: str) -> tuple[ParameterValue, ...]:
+    """Values of the parameters that an arrival shares with those that follow it: names before the first number of an id, if it has one."""
+    values = arrival_parameters(spec, arrival)
+    names = _names(spec)
+    return tuple(values[name] for name in names[: len(names) - len(_counted(spec))])
+
+
+def following(spec: DatasetSpec, arrival: str) -> Iterator[str]:
+    """Count on from an arrival, within its series; the last parameter of the id turns fastest. Ends where the parameters do, if they do.
+
+    Raises
+    ------
+    UsageError
+        If it is no arrival of this data set, or one of its parameters can't be counted.
+    """
+    at = arrival_parameters(spec, arrival)
+    turning = _counted(spec)[::-1]
+    while True:
+        again: dict[str, ParameterValue] = {}
+        for name in turning:
+            higher = _after(spec, name, at[name])
+            if higher is not None:
+                at |= {name: higher} | again
+                break
+            again[name] = _first(spec, name) if name != turning[-1] else at[name]
+        else:
+            return
+        yield arrival_id(spec, at)
+
+
 def example(spec: DatasetSpec) -> dict[str, int | str]:
     """Parameters of some possible arrival: the first choice, or the least value, of each."""
     return {name: _some(parameter) for name, parameter in spec.arrival.parameters.items()}
+
+
+def _names(spec: DatasetSpec) -> list[str]:
+    """Parameters in the order that they have in an id."""
+    return [name for _, name, _, _ in string.Formatter().parse(spec.arrival.id) if name]
+
+
+def _counted(spec: DatasetSpec) -> list[str]:
+    """Parameters from the first number of an id on; all of them, if it has none."""
+    names = _names(spec)
+    numbers = [number for number, name in enumerate(names) if spec.arrival.parameters[name].type == "integer"]
+    return names[numbers[0] if numbers else 0 :]
+
+
+def _after(spec: DatasetSpec, name: str, value: ParameterValue) -> ParameterValue | None:
+    """The next value of a parameter; None after the last one."""
+    parameter = spec.arrival.parameters[name]
+    if parameter.choices:
+        at = parameter.choices.index(value) + 1
+        return parameter.choices[at] if at < len(parameter.choices) else None
+    if not isinstance(value, int):
+        raise UsageError(f"{spec.name}: what comes next can't be counted, for {name} is text without choices. Name the arrivals.")
+    return value + 1 if parameter.maximum is None or value < parameter.maximum else None
+
+
+def _first(spec: DatasetSpec, name: str) -> ParameterValue:
+    """The value that a parameter begins anew with."""
+    parameter = spec.arrival.parameters[name]
+    if parameter.choices:
+        return parameter.choices[0]
+    if parameter.minimum is None:
+        raise UsageError(f"{spec.name}: what comes next can't be counted, for {name} has no minimum. Name the arrivals.")
+    return parameter.minimum
 
 
 def _some(parameter: ArrivalParameter) -> ParameterValue:
@@ -129,7 +195,7 @@ def _some(parameter: ArrivalParameter) -> ParameterValue:
 def _between(spec: DatasetSpec, first: str, last: str) -> Iterator[str]:
     """Count from one id to another; the last parameter of the id turns fastest, as on an odometer."""
     start, end = arrival_parameters(spec, first), arrival_parameters(spec, last)
-    names = [name for _, name, _, _ in string.Formatter().parse(spec.arrival.id) if name]
+    names = _names(spec)
     same = list(itertools.takewhile(lambda name: start[name] == end[name], names))
     turning = names[len(same) :]
     wheels = [_values(spec, name, start, end, leading=name == turning[0]) for name in turning]

@@ -37,6 +37,14 @@ CASTS: dict[ColumnType, str] = {
 _CHOSEN = "_lakeline_chosen_"
 
 
+class NoRows(SourceError):
+    """A source file has no rows of an arrival."""
+
+    def __init__(self, message: str, arrival: str) -> None:
+        super().__init__(message)
+        self.arrival = arrival
+
+
 @dataclass(frozen=True)
 class RawFile:
     """One arrival's raw Parquet file: number of rows and digest of the column names and types."""
@@ -114,7 +122,7 @@ def _measured(spec: DatasetSpec, arrival: str, fetched: Fetched, path: Path) -> 
         rows, schema = file.metadata.num_rows, file.schema_arrow
     if rows == 0:
         condition = f" where {spec.source.where.format(**arrival_parameters(spec, arrival))}" if spec.source.where else ""
-        raise SourceError(f"{spec.name} {arrival}: {fetched.url} has no rows{condition}. Nothing was ingested; check the source.")
+        raise NoRows(f"{spec.name} {arrival}: {fetched.url} has no rows{condition}. Nothing was ingested; check the source.", arrival)
     names = "\n".join(f"{field.name}: {field.type}" for field in schema)
     return RawFile(path, rows, hashlib.sha256(names.encode()).hexdigest())
 

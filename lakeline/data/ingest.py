@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lakeline.data.arrivals import arrival_parameters
-from lakeline.data.convert import to_parquet
+from lakeline.data.arrivals import NEXT, arrival_parameters
+from lakeline.data.available import upcoming
+from lakeline.data.convert import NoRows, to_parquet
 from lakeline.data.source import fetch
 from lakeline.data.specfile import pinned_spec
 from lakeline.errors import UsageError
@@ -77,18 +78,18 @@ def ingest(dataset: str, arrivals: Sequence[str]) -> Ingested:
     dataset
         Name of the data set, which is its repository in the lake.
     arrivals
-        Ids of the arrivals.
+        Ids of the arrivals; or "next" alone: those that follow what main has, as far as the source has them (see `upcoming`).
 
     Returns
     -------
     Ingested
         Status "repeated", with no branch and the head of main, if main has all of the arrivals with the same
-        source and the same spec of the data.
+        source and the same spec of the data, or if nothing follows yet.
 
     Raises
     ------
     UsageError
-        If there is no such arrival.
+        If there is no such arrival, or "next" is asked of a lake that has none.
     SourceError
         If a source can't be had or read; the lake is then as it was.
     LakeError
@@ -97,7 +98,10 @@ def ingest(dataset: str, arrivals: Sequence[str]) -> Ingested:
     lake = open_lake(dataset)
     base = lake.resolve(MAIN)
     definition = pinned_spec(lake, base)
-    wanted = sorted(set(arrivals))
+    polled = list(arrivals) == [NEXT]
+    wanted = upcoming(lake, definition.spec, base) if polled else sorted(set(arrivals))
+    if polled and not wanted:
+        return _nothing_next(dataset, base)
     for arrival in wanted:
         arrival_parameters(definition.spec, arrival)
     if not wanted:
@@ -111,11 +115,23 @@ def ingest(dataset: str, arrivals: Sequence[str]) -> Ingested:
                 _log.info("%s %s: main has it already", dataset, arrival)
         if not fresh:
             return Ingested("repeated", "", base, [], 0, [], f"{dataset}: main has {_list(wanted)} already; nothing was ingested.")
-        files = _convert(definition, {arrival: fetched[arrival] for arrival in fresh}, folder)
+        try:
+            files = _convert(definition, {arrival: fetched[arrival] for arrival in fresh}, folder)
+        except NoRows as error:
+            if not polled or definition.spec.source.where is None:
+                raise
+            # A file that several arrivals share is there before the rows of each are.
+            there = [arrival for arrival in wanted[: wanted.index(error.arrival)] if arrival in fresh]
+            return ingest(dataset, there) if there else _nothing_next(dataset, base)
         sources = [_source(definition, arrival, fetched[arrival], files[arrival]) for arrival in fresh]
         branch, commit = _commit(lake, base, definition, sources, files)
     rows = sum(source.rows for source in sources)
     return Ingested("new", branch, commit, fresh, rows, sources, f"{dataset}: {rows:,} rows of {_list(fresh)} are on branch {branch}.")
+
+
+def _nothing_next(dataset: str, base: CommitId) -> Ingested:
+    message = f"{dataset}: the source has nothing yet that follows what main has; nothing was ingested."
+    return Ingested("repeated", "", base, [], 0, [], message)
 
 
 def _known(lake: Lake, base: CommitId, definition: Definition, arrival: str, fetched: Fetched) -> bool:

