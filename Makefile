@@ -54,6 +54,10 @@ test: $(VENV)/.ready-dev  ## run all tests, with coverage
 test-unit: $(VENV)/.ready-dev  ## run the fast tests only
 	@$(BIN)/python -m pytest $(PYTEST_ARGS) -m 'not embedded' tests/unit $(TESTS)
 
+.PHONY: test-cluster
+test-cluster: $(VENV)/.ready-dev  ## run the tests against the live cluster that kubectl speaks to (takes half an hour)
+	@KUBECONFIG="$${KUBECONFIG:-$$HOME/.kube/config}" LAKELINE_TEST_CLUSTER=1 $(BIN)/python -m pytest -v tests/cluster $(TESTS)
+
 .PHONY: lint
 lint: $(VENV)/.ready-dev  ## check style and formatting (ruff)
 	@$(BIN)/ruff check --quiet .
