@@ -18,6 +18,7 @@ _INSTALL = {
 _NO_CONTEXT = (
     "current-context is not set",
     "current-context must exist",
+    "current-context must exist",
     "no configuration has been provided",
     "localhost:8080",
     "context was not found",

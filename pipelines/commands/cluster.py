@@ -108,6 +108,29 @@ def urls(as_json: JSON = False) -> None:
         _show_places(Console())
 
 
+@app.command(context_settings={"ignore_unknown_options": True})
+def connect(
+    command: Annotated[list[str] | None, typer.Argument(help="Command to run; a shell if there is none.", show_default=False)] = None,
+) -> None:
+    """Run a command, or a shell, that uses the cluster from here: ports of this machine lead to its services while it runs.
+
+      lakeline cluster connect lakeline submit training --dataset NAME --wait
+
+      lakeline cluster connect
+
+    The command finds lakeFS, MLflow, Kubeflow Pipelines and the webhook of events in its environment, with what they ask for.
+    Its exit code is this one's.
+    """
+    import os
+
+    from pipelines.clusters.connection import run_connected
+
+    if not command:
+        typer.echo("A shell that uses the cluster; `exit` ends it. KF_PIPELINES_UI_ENDPOINT, MLFLOW_TRACKING_URI and", err=True)
+        typer.echo("LAKECTL_SERVER_ENDPOINT_URL are also what a browser opens.", err=True)
+    raise typer.Exit(run_connected(command or [os.environ.get("SHELL", "/bin/sh")]))
+
+
 @app.command()
 def up(overlay: OVERLAY = "kind", timeout: MINUTES = 30, as_json: JSON = False) -> None:
     """Have a cluster on this machine, made by kind, with everything in it. Run again, it changes nothing.
