@@ -3,15 +3,21 @@
 It runs in the server's image, before each start, so that an upgrade migrates and a rotated password holds after a restart.
 """
 
+from __future__ import annotations
+
 import configparser
 import contextlib
 import logging
 import os
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
 from mlflow.store.db import utils
 from sqlalchemy import create_engine, text
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
 
 _LOCK = 20_615
 """One number for all replicas: they wait for each other on it."""
@@ -20,16 +26,19 @@ log = logging.getLogger("prepare")
 
 
 def main() -> None:
-    """Migrate both databases, see to the users, and write the server's file of settings."""
+    """Write the server's file of settings, migrate both databases, and see to the users."""
     logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
     tracking, users = os.environ["MLFLOW_BACKEND_STORE_URI"], os.environ["MLFLOW_AUTH_DATABASE_URI"]
+    write_settings(os.environ["MLFLOW_AUTH_CONFIG_PATH"], users)
+
+    from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore  # which reads the settings when it is imported
+
     with _alone(users):
         migrate(tracking)
         store = SqlAlchemyStore()
         store.init_db(users)
         ensure_user(store, os.environ["MLFLOW_AUTH_ADMIN_USERNAME"], os.environ["MLFLOW_AUTH_ADMIN_PASSWORD"], is_admin=True)
         ensure_user(store, os.environ["STEPS_USERNAME"], os.environ["STEPS_PASSWORD"], is_admin=False)
-    write_settings(os.environ["MLFLOW_AUTH_CONFIG_PATH"], users)
 
 
 def migrate(uri: str) -> None:
@@ -71,7 +80,7 @@ def write_settings(path: str, users: str) -> None:
 
 
 @contextlib.contextmanager
-def _alone(uri: str) -> Iterator[None]:
+def _alone(uri: str) -> Generator[None]:
     """Keep other replicas waiting while this one migrates. The lock ends with the connection."""
     engine = create_engine(uri)
     with engine.connect() as connection:

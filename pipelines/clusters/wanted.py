@@ -139,8 +139,8 @@ WANTED = (
         "mlflow-server",
         "what the MLflow server needs: two databases, object store, the administrator's password, the key of its sessions",
         {
-            "MLFLOW_BACKEND_STORE_URI": _database("postgresql", "mlflow", "MLFLOW_PASSWORD"),
-            "MLFLOW_AUTH_DATABASE_URI": _database("postgresql", "mlflow_auth", "MLFLOW_AUTH_PASSWORD"),
+            "MLFLOW_BACKEND_STORE_URI": _database("postgresql+psycopg2", "mlflow", "MLFLOW_PASSWORD"),
+            "MLFLOW_AUTH_DATABASE_URI": _database("postgresql+psycopg2", "mlflow_auth", "MLFLOW_AUTH_PASSWORD"),
             "AWS_ACCESS_KEY_ID": _same("objectstore", "MLFLOW_ACCESS_KEY_ID"),
             "AWS_SECRET_ACCESS_KEY": _same("objectstore", "MLFLOW_SECRET_ACCESS_KEY"),
             "MLFLOW_AUTH_ADMIN_PASSWORD": password,
