@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from pipelines.clusters import kubectl as k
 
 OVERLAYS = ("kind", "production")
 STEPS_IMAGE = "ghcr.io/lakeline/steps"
+_WHERE = "where.yaml"
 _REMOTE = ("github.com/", "https://", "git@", "ssh://")
 
 
@@ -71,7 +73,7 @@ def overlay(name: str) -> str:
     return build(folder() / "overlays" / name)
 
 
-def build(*resources: str | Path, components: Sequence[Path] = (), namespace: str | None = None) -> str:
+def build(*resources: str | Path, components: Sequence[Path] = ()) -> str:
     """Build kustomizations together; steps run in the image that LAKELINE_STEPS_IMAGE names, if it does."""
     with tempfile.TemporaryDirectory(prefix="lakeline-") as made:
         root = Path(made).resolve()
@@ -81,9 +83,12 @@ def build(*resources: str | Path, components: Sequence[Path] = (), namespace: st
             "resources": [_seen_from(root, resource) for resource in resources],
             "components": [_seen_from(root, component) for component in components],
             "images": _images(),
+            "configurations": [_WHERE],
         }
-        if namespace:
-            kustomization["namespace"] = namespace
+        shutil.copyfile(folder() / "versions" / _WHERE, root / _WHERE)  # kustomize takes no file from outside
+        if kustomization["images"]:
+            (root / "where.yaml").write_text((folder() / "versions" / "where.yaml").read_text())
+            kustomization["configurations"] = ["where.yaml"]
         (root / "kustomization.yaml").write_text(json.dumps(kustomization))
         return k.kubectl("kustomize", str(root), timeout=600)
 
