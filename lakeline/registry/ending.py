@@ -52,7 +52,7 @@ def _record(dataset: str, run_id: str, pipeline: str, *, succeeded: bool, error:
     with speaking():
         from mlflow.entities import RunTag
 
-        injected = runs.injected_run()
+        injected = runs.injected_run(client)
         experiment = experiment_id(client, dataset)
         found = client.get_run(injected) if injected else runs.find_run(client, experiment, run_id)
         if succeeded and (found is None or found.info.status != "RUNNING"):

@@ -216,7 +216,7 @@ def _conclude(client: MlflowClient, candidate: ModelVersion, decision: Decision)
     run = str(candidate.run_id)
     client.log_batch(run, tags=[RunTag(key, clip(value)) for key, value in said.items()])
     client.log_dict(run, decision.to_dict(), "decision.json")
-    if run != injected_run():
+    if run != injected_run(client):
         client.set_terminated(run, "FINISHED")
 
 

@@ -18,9 +18,18 @@ if TYPE_CHECKING:
 PARENT = "mlflow.parentRunId"
 
 
-def injected_run() -> str | None:
-    """Id of the MLflow run that Kubeflow Pipelines' plugin made for this pipeline run, if it says so."""
-    return os.environ.get("MLFLOW_RUN_ID") or None
+def injected_run(client: MlflowClient) -> str | None:
+    """Id of the MLflow run that Kubeflow Pipelines' plugin made for this pipeline run, if the environment says so.
+
+    MLFLOW_RUN_ID names the run of this step, which is nested in that of the pipeline run, perhaps through a loop or a condition.
+    """
+    run_id = os.environ.get("MLFLOW_RUN_ID")
+    while run_id:
+        outer = client.get_run(run_id).data.tags.get(PARENT)
+        if not outer:
+            return run_id
+        run_id = outer
+    return None
 
 
 def parent_run(client: MlflowClient, experiment: str, run_id: str, started: float) -> Run:
@@ -37,7 +46,7 @@ def parent_run(client: MlflowClient, experiment: str, run_id: str, started: floa
     started
         When the pipeline run began, in seconds since 1970.
     """
-    injected = injected_run()
+    injected = injected_run(client)
     if injected:
         client.set_tag(injected, "pipeline_run", run_id)
         return client.get_run(injected)

@@ -96,17 +96,25 @@ def test_a_later_run_takes_the_alias_staging(world: Any):
 
 def test_the_run_that_kubeflows_plugin_made_is_the_parent_and_is_left_open(world: Any, monkeypatch: pytest.MonkeyPatch):
     experiment = world.client.create_experiment("of-the-plugin")
-    injected = world.client.create_run(experiment).info.run_id
-    monkeypatch.setenv("MLFLOW_RUN_ID", injected)
+    parent = world.client.create_run(experiment).info.run_id
+
+    def step(within: str) -> str:
+        run_id = world.client.create_run(experiment, tags={"mlflow.parentRunId": within}).info.run_id
+        monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
+        return run_id
+
     monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", experiment)
 
+    step(step(parent))  # a step within a condition
     registered = world.train()
+    step(parent)
     decision = world.promote(registered.version)
 
-    assert registered.mlflow_run_id == injected
+    assert registered.mlflow_run_id == parent
     assert decision.verdict == "promoted"
-    assert world.client.get_run(injected).info.status == "RUNNING"
-    assert len(world.client.search_runs([experiment])) == 3
+    assert world.client.get_run(parent).info.status == "RUNNING"
+    steps, trials = 3, 2
+    assert len(world.client.search_runs([experiment])) == 1 + steps + trials
 
 
 def test_the_run_id_of_the_settings_goes_before_the_pipelines(world: Any, monkeypatch: pytest.MonkeyPatch):
