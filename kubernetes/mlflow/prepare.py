@@ -9,16 +9,20 @@ import configparser
 import contextlib
 import logging
 import os
+import time
 from typing import TYPE_CHECKING
 
 from mlflow.store.db import utils
 from sqlalchemy import create_engine, text
+from sqlalchemy.exc import OperationalError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
+    from sqlalchemy import Connection, Engine
 
+_PATIENCE = 180  # seconds
 _LOCK = 20_615
 """One number for all replicas: they wait for each other on it."""
 
@@ -83,11 +87,24 @@ def write_settings(path: str, users: str) -> None:
 def _alone(uri: str) -> Generator[None]:
     """Keep other replicas waiting while this one migrates. The lock ends with the connection."""
     engine = create_engine(uri)
-    with engine.connect() as connection:
+    with _connected(engine) as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_lock(:number)"), {"number": _LOCK})
         yield
     engine.dispose()
+
+
+def _connected(engine: Engine) -> Connection:
+    """Connect to a database that may be starting up itself."""
+    end = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return engine.connect()
+        except OperationalError as error:
+            if time.monotonic() > end:
+                raise
+            log.info("the database does not answer yet: %s", str(error.orig).splitlines()[0])
+            time.sleep(3)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 # started, so that a rotated password holds after a restart.
 set -eu
 
-server() { psql --no-psqlrc --quiet --set=ON_ERROR_STOP=1 --username=postgres --dbname="$1"; }
+server() { psql --no-psqlrc --quiet --set=ON_ERROR_STOP=1 --host=/var/run/postgresql --username=postgres --dbname="$1"; }
 
 tries=0
 until pg_isready --quiet --host=127.0.0.1; do # the server that initdb starts for itself doesn't listen there
