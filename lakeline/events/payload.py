@@ -58,7 +58,7 @@ class Arrival(_Event):
     """What tells this state of the files from another, such as an object's ETag: one run for each."""
 
 
-_E = TypeVar("_E", Merge, Arrival)
+_E = TypeVar("_E", bound=_Event)
 
 
 def parse(kind: type[_E], text: str) -> _E:

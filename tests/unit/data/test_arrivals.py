@@ -1,12 +1,13 @@
 """Ids of arrivals: what they are made of, and what a person gets to know of a wrong one."""
 
+import itertools
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lakeline.data.arrivals import arrival_id, arrival_parameters, expand
+from lakeline.data.arrivals import arrival_id, arrival_parameters, expand, following, series
 from lakeline.data.spec import DatasetSpec
 from lakeline.data.specfile import local_spec
 from lakeline.errors import UsageError
@@ -112,3 +113,41 @@ def test_range_of_a_million_is_refused(things: Any):
 
     with pytest.raises(UsageError, match="at most 10,000 arrivals"):
         expand(local_spec("things").spec, "m01..m999999")
+
+
+def test_months_follow_each_other_over_the_years(taxi: DatasetSpec):
+    assert list(itertools.islice(following(taxi, "green-2022-11"), 3)) == ["green-2022-12", "green-2023-01", "green-2023-02"]
+
+
+def test_nothing_follows_the_last_possible_arrival(taxi: DatasetSpec, flights: DatasetSpec):
+    assert list(following(flights, "2013-10")) == ["2013-11", "2013-12"]
+    assert list(following(flights, "2013-12")) == []
+    assert list(following(taxi, "green-2100-12")) == []
+
+
+def test_names_before_the_first_number_make_a_series_each(taxi: DatasetSpec, flights: DatasetSpec):
+    assert series(taxi, "yellow-2022-11") == ("yellow",)
+    assert series(flights, "2013-10") == ()
+
+
+@given(year=st.integers(2009, 2099), month=st.integers(1, 12), count=st.integers(1, 30))
+def test_what_follows_is_what_a_range_has(taxi: DatasetSpec, year: int, month: int, count: int):
+    first = arrival_id(taxi, {"color": "green", "year": year, "month": month})
+    counted = list(itertools.islice(following(taxi, first), count))
+
+    assert [first, *counted] == expand(taxi, f"{first}..{counted[-1]}") if counted else year == 2100
+
+
+def test_what_can_not_be_counted_is_said(taxi: DatasetSpec):
+    def changed(name: str, **update: object) -> DatasetSpec:
+        parameters = dict(taxi.arrival.parameters)
+        parameters[name] = parameters[name].model_copy(update=update)
+        arrival = taxi.arrival.model_copy(update={"id": "{color}-{year}-{month}", "parameters": parameters})
+        return taxi.model_copy(update={"arrival": arrival})
+
+    with pytest.raises(UsageError, match="month has no minimum"):
+        list(following(changed("month", minimum=None), "green-2022-12"))
+    with pytest.raises(UsageError, match="month is text without choices"):
+        list(following(changed("month", type="text", minimum=None, maximum=None), "green-2022-12"))
+    endless = following(changed("year", maximum=None), "green-2022-12")
+    assert list(itertools.islice(endless, 1)) == ["green-2023-01"]

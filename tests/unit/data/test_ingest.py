@@ -158,3 +158,42 @@ def test_spec_that_counts_is_that_of_the_lake(things: Any, lake: Lake):
     things.define(("things/{month:02d}.csv", "elsewhere/{month}.csv"))
 
     assert ingest("things", ["m01"]).rows == 3
+
+
+def test_next_brings_what_follows_as_far_as_the_source_has_it(things: Any, site: Any, lake: Lake):
+    things.push(("http://127.0.0.1:1", site.url))
+    publish(lake, ingest("things", ["m01"]).branch)
+    things.copy("month,time,kind,size,count\n3,2024-03-01,a,4,4\n", "03.csv")
+
+    result = ingest("things", ["next"])
+
+    assert (result.status, result.arrivals, result.branch) == ("new", ["m02", "m03"], "ingest-m02--m03")
+    publish(lake, result.branch)
+    again = ingest("things", ["next"])
+    assert (again.status, again.branch, again.commit, again.arrivals) == ("repeated", "", lake.resolve("main"), [])
+    assert "nothing yet that follows" in again.message
+
+
+def test_next_of_a_lake_without_arrivals_asks_for_the_first(lake: Lake):
+    assert lake.name == "things"
+    with pytest.raises(UsageError, match="Name the first ones, such as m01"):
+        ingest("things", ["next"])
+    with pytest.raises(UsageError, match="no arrival of this data set"):
+        ingest("things", ["m01", "next"])
+
+
+def test_next_of_a_file_that_several_arrivals_share_ends_where_its_rows_do(things: Any):
+    together = ("local: things/{month:02d}.csv", "local: things/all.csv\n  where: month = {month}")
+    things.push(together)
+    rows = "".join(f"{month},2024-0{month}-01,a,4,4\n" for month in (1, 2, 3))
+    things.copy("month,time,kind,size,count\n" + rows, "all.csv")
+    lake = open_lake("things")
+    publish(lake, ingest("things", ["m01"]).branch)
+
+    result = ingest("things", ["next"])
+    publish(lake, result.branch)
+
+    assert result.arrivals == ["m02", "m03"]
+    assert ingest("things", ["next"]).status == "repeated"
+    with pytest.raises(SourceError, match="has no rows where month = 4"):
+        ingest("things", ["m04"])

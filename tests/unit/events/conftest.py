@@ -1,0 +1,87 @@
+"""A data set in each store of the lake, deliveries to it, and a double of Kubeflow Pipelines."""
+
+import os
+import secrets
+from collections.abc import Iterator
+
+import pytest
+
+from lakeline import lineage
+from lakeline.data.specfile import PINNED_SQL, PINNED_YAML, local_spec
+from lakeline.lake import CommitId, Lake, open_lake, server
+from lakeline.settings import get_settings
+from tests.kubeflow import Kubeflow, kubeflow
+from tests.unit.lake.conftest import lakefs, lakefs_server, store
+
+__all__ = ["lakefs", "lakefs_server", "store"]
+
+TOKEN = secrets.token_hex(16)
+
+
+def new_lake(*, create: bool = True) -> Lake:
+    """A repository with the spec of a data set whose name no other test uses."""
+    name = f"things-{secrets.token_hex(6)}"
+    lake = open_lake(name, create=create)
+    spec = local_spec("flights")
+    yaml = spec.yaml.replace("name: flights", f"name: {name}")
+    lake.commit("main", {PINNED_YAML: yaml.encode(), PINNED_SQL: spec.sql.encode()}, "Define")
+    return lake
+
+
+@pytest.fixture
+def lake(store: str) -> Lake:
+    """A data set without arrivals, in either store."""
+    made = new_lake()
+    assert made.store == store
+    return made
+
+
+@pytest.fixture
+def on_git() -> Lake:
+    """A data set without arrivals, in git."""
+    return new_lake()
+
+
+def deliver(lake: Lake, arrival: str, **metadata: str) -> CommitId:
+    """Merge a delivery into main as `publish` does, by a branch with commits of its own."""
+    branch = f"ingest-{arrival}"
+    lake.create_branch(branch, "main")
+    lake.commit(branch, {f"raw/{arrival}.parquet": f"raw {arrival}".encode()}, "Ingest", {"arrivals": arrival})
+    lake.commit(branch, {f"clean/{arrival}.parquet": f"clean {arrival}".encode()}, "Transform")
+    commit = lake.merge(branch, "main", f"Publish {arrival}", {"arrivals": arrival, "rows_clean": "1", **metadata})
+    lake.delete_branch(branch)
+    return commit
+
+
+@pytest.fixture
+def pipelines_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kubeflow]:
+    """A double of Kubeflow Pipelines, which the environment names."""
+    with kubeflow() as double:
+        monkeypatch.setenv("KF_PIPELINES_ENDPOINT", double.url)
+        monkeypatch.setenv("LAKELINE_CODE_VERSION", "0123456789abcdef0123456789abcdef01234567")
+        _settle()
+        yield double
+    _settle()
+
+
+def _settle() -> None:
+    get_settings.cache_clear()
+    lineage.code_version.cache_clear()
+
+
+@pytest.fixture
+def lakefs_with_hooks(
+    tmp_path_factory: pytest.TempPathFactory, lakefs_server: server.Server, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[server.Server]:
+    """A lakeFS of the test's own, which knows the token that its webhooks show."""
+    assert lakefs_server.endpoint
+    folder = tmp_path_factory.mktemp("lakefs-with-hooks")
+    monkeypatch.setitem(os.environ, "LAKEFSACTION_TRIGGER_TOKEN", TOKEN)
+    own = server.connect(folder)
+    monkeypatch.setenv("LAKELINE_LAKE", "lakefs")
+    monkeypatch.setenv("LAKEFS_ENDPOINT", own.endpoint)
+    monkeypatch.setenv("LAKEFS_ACCESS_KEY_ID", own.access_key_id)
+    monkeypatch.setenv("LAKEFS_SECRET_ACCESS_KEY", own.secret_access_key)
+    get_settings.cache_clear()
+    yield own
+    server.release(folder)
