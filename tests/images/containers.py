@@ -24,6 +24,7 @@ mount --make-rprivate /
 mount --bind "$1" "$1" && mount -o remount,bind,ro "$1"
 mount -t proc proc "$1/proc"
 mount --bind /dev "$1/dev"
+mount -t tmpfs -o mode=1777 tmpfs "$1/dev/shm"
 mount -t tmpfs -o mode=1777 tmpfs "$1/tmp"
 root=$1 user=$2 folder=$3
 shift 3

@@ -6,6 +6,7 @@ from lakeline import __version__
 from tests.images.containers import Builder
 
 LIMIT = 1.2e9
+KEY = {"MLFLOW_FLASK_SERVER_SECRET_KEY": "a-key-for-its-forms"}
 
 # Starts the image's entry point, asks it what a client would, and prints the answers.
 ASK = """
@@ -63,11 +64,7 @@ def started(builder: Builder, image: str, environment: dict[str, str]) -> dict[s
 
 
 def test_it_serves_who_has_the_password_and_nobody_else(builder: Builder, mlflow: str):
-    secrets = {
-        "MLFLOW_AUTH_ADMIN_USERNAME": "keeper",
-        "MLFLOW_AUTH_ADMIN_PASSWORD": "a-long-enough-password",
-        "MLFLOW_FLASK_SERVER_SECRET_KEY": "a-key-for-its-forms",
-    }
+    secrets = KEY | {"MLFLOW_AUTH_ADMIN_USERNAME": "keeper", "MLFLOW_AUTH_ADMIN_PASSWORD": "a-long-enough-password"}
     answers = started(builder, mlflow, secrets)
     statuses = {question: answer[0] for question, answer in answers.items()}
     assert statuses == {
@@ -85,7 +82,8 @@ def test_it_serves_who_has_the_password_and_nobody_else(builder: Builder, mlflow
 
 
 def test_it_refuses_to_start_without_a_password(builder: Builder, mlflow: str):
-    done = builder.run(mlflow, *builder.config(mlflow)["Entrypoint"], "--backend-store-uri=sqlite:////tmp/mlflow.db", "--workers=1")
+    command = [*builder.config(mlflow)["Entrypoint"], "--backend-store-uri=sqlite:////tmp/mlflow.db", "--workers=1"]
+    done = builder.run(mlflow, *command, environment=KEY)
     assert done.returncode != 0
     assert "MLFLOW_AUTH_ADMIN_PASSWORD" in done.stdout + done.stderr
 
