@@ -147,7 +147,7 @@ def _images() -> list[dict[str, str]]:
         return [{"name": STEPS_IMAGE, "newName": name.rpartition(":")[0] if ":" in name.rpartition("/")[2] else name, "digest": digest}]
     name, colon, tag = image.rpartition(":")
     if not colon or "/" in tag:
-        raise UsageError(f"LAKELINE_STEPS_IMAGE is {image}, which says no version. Give a tag or a digest: {image}:0.1.0")
+        raise UsageError(f"LAKELINE_STEPS_IMAGE is {image}, which says no version. Give a tag or a digest: {image}:TAG")
     return [{"name": STEPS_IMAGE, "newName": name, "newTag": tag}]
 
 
