@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lakeline.errors import PipelinesError
 from pipelines.local import Progress
-from pipelines.remote import experiment, run_url, speaking
+from pipelines.remote import api_url, authorization, experiment, run_url, speaking
 
 if TYPE_CHECKING:
     from kfp import Client
@@ -23,6 +22,9 @@ ENDED: dict[str, Ended] = {"SUCCEEDED": "succeeded", "SKIPPED": "succeeded", "FA
 """What the API calls a run that has ended, and what people call it."""
 
 _INTERVAL = 2.0
+_LOG_TIMEOUT = 10.0
+_PREFIX = "lakeline: "
+
 _PATIENCE = 120.0
 """Seconds for which a server that has stopped answering is asked again."""
 
@@ -157,16 +159,20 @@ def _ending(run: Any) -> Ending:
 
 
 def _error(run: Any) -> str:
-    """Why a run failed: what its failed steps said, or else the server."""
+    """Why a run failed: the last words of its failed steps, which the API doesn't give but their logs do; or else the server's."""
     details = run.run_details.task_details or [] if run.run_details else []
-    said = [f"{task.display_name}: {_reason(task.error.message)}" for task in details if task.error and task.error.message]
-    return "; ".join(dict.fromkeys(said)) or (run.error.message if run.error else "") or f"the run is {run.state.lower()}"
+    pods = dict.fromkeys(task.pod_name for task in details if task.state == "FAILED" and task.pod_name)
+    said = dict.fromkeys(words for pod in pods for words in [_last_words(run.run_id, pod)] if words)
+    return " ".join(said) or (run.error.message if run.error else "") or f"the run has {run.state.lower()}. See {run_url(run.run_id)}"
 
 
-def _reason(message: str) -> str:
-    """What a step left as its pod's last words (see `lakeline.errors`), of all that Argo says around it."""
-    start = message.find('{"type"')
+def _last_words(run_id: str, pod: str) -> str | None:
+    """Sentence with which a step ended (see `lakeline.errors`), if its pod ran one and its log is still there."""
+    import httpx
+
     try:
-        return str(json.loads(message[start:])["message"]) if start >= 0 else message
-    except (ValueError, KeyError):
-        return message
+        answer = httpx.get(f"{api_url()}/apis/v1alpha1/runs/{run_id}/nodes/{pod}/log", headers=authorization(), timeout=_LOG_TIMEOUT)
+    except httpx.HTTPError:
+        return None
+    said = [line.removeprefix(_PREFIX) for line in answer.text.splitlines() if line.startswith(_PREFIX)] if answer.is_success else []
+    return said[-1] if said else None

@@ -81,7 +81,7 @@ def connect() -> Client:
     with speaking(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         token = settings.pipelines_token.get_secret_value() if settings.pipelines_token else None
-        _require_answer(settings.pipelines_endpoint, token)
+        _require_answer()
         client = Client(settings.pipelines_endpoint, existing_token=token)
     # What kfp's client has no argument for: without a limit it waits for an answer for ever.
     client._run_api.api_client.rest_client.pool_manager.connection_pool_kw["timeout"] = _TIMEOUT
@@ -182,6 +182,17 @@ def find_runs(client: Client, name: str) -> list[str]:
     return [str(run.run_id) for run in found.runs or []]
 
 
+def api_url() -> str:
+    """Address of the API."""
+    return (get_settings().pipelines_endpoint or "").rstrip("/")
+
+
+def authorization() -> dict[str, str]:
+    """Header that lets in, if there is a token."""
+    token = get_settings().pipelines_token
+    return {"Authorization": f"Bearer {token.get_secret_value()}"} if token else {}
+
+
 def run_url(run_id: str) -> str:
     """Where a person sees a run: on the user interface (KF_PIPELINES_UI_ENDPOINT), or by the API's address, which often is the same."""
     settings = get_settings()
@@ -193,19 +204,19 @@ def equals(key: str, value: str) -> str:
     return json.dumps({"predicates": [{"operation": "EQUALS", "key": key, "stringValue": value}]})
 
 
-def _require_answer(endpoint: str, token: str | None) -> None:
+def _require_answer() -> None:
     """Ask for the server's health once; the client itself would ask five times, with pauses, and log each."""
     import httpx
 
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
-        answer = httpx.get(f"{endpoint.rstrip('/')}/apis/v2beta1/healthz", headers=headers, timeout=_TIMEOUT)
+        answer = httpx.get(f"{api_url()}/apis/v2beta1/healthz", headers=authorization(), timeout=_TIMEOUT)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise TimeoutError(str(error)) from error
     if not answer.is_success:
-        how = "The token of KF_PIPELINES_TOKEN isn't good there." if token else "It lets nobody in without a token: set KF_PIPELINES_TOKEN."
+        refused = "The token of KF_PIPELINES_TOKEN isn't good there."
+        how = refused if authorization() else "It lets nobody in without a token: set KF_PIPELINES_TOKEN."
         advice = f" {how}" if answer.status_code in _UNKNOWN else ""
-        raise PipelinesError(f"Kubeflow Pipelines at {endpoint} answers {answer.status_code} {answer.reason_phrase}.{advice}")
+        raise PipelinesError(f"Kubeflow Pipelines at {api_url()} answers {answer.status_code} {answer.reason_phrase}.{advice}")
 
 
 _UNKNOWN = (302, 401, 403)

@@ -35,6 +35,8 @@ class Kubeflow(ThreadingHTTPServer):
         self.records: dict[str, list[Record]] = {kind: [] for kind in IDS}
         self.requests: list[tuple[str, str]] = []
         self.token: str | None = None
+        self.logs: dict[str, str] = {}
+        """What a pod said, by its name."""
         self.lock = threading.Lock()
 
     @property
@@ -85,12 +87,15 @@ def kubeflow() -> Generator[Kubeflow]:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: Kubeflow
+    server: Kubeflow  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Say nothing."""
 
     def do_GET(self) -> None:
+        if self.path.startswith("/apis/v1alpha1/"):
+            self._log(self.path.split("/")[-2])
+            return
         kind, key, query = self._asked()
         if kind == "healthz":
             self._answer(200, {"multi_user": False})
@@ -123,6 +128,13 @@ class _Handler(BaseHTTPRequestHandler):
         kind, key, _ = self._asked()
         self.server.records[kind] = [it for it in self.server.records[kind] if it[IDS[kind]] != key]
         self._answer(200, {})
+
+    def _log(self, pod: str) -> None:
+        body = self.server.logs.get(pod, "").encode()
+        self.send_response(200 if body else 500)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
     def _asked(self) -> tuple[str, str | None, dict[str, str]]:
         parts = urlsplit(self.path)

@@ -17,7 +17,7 @@ from pipelines.local import Progress
 from tests.kubeflow import Kubeflow, kubeflow
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-LAST_WORDS = 'main: Error (exit code 1): {"type": "DataError", "message": "flights: 3 rows are too few.", "known": true, "retry": false}'
+LOG = "I1121 launcher\nlakeline: flights: 3 rows are too few.\nF1121 main.go: exit status 1\n"
 ARGUMENTS = {"dataset": "flights", "ref": "main", "arrivals": "*", "trials": 0, "retrain": False}
 
 
@@ -130,14 +130,15 @@ def test_token_is_sent_and_its_lack_is_said_without_it(server: Kubeflow, monkeyp
 def test_wait_tells_of_steps_and_why_a_run_failed(server: Kubeflow):
     client = remote.connect()
     run_id = remote.submit(client, remote.ready(client, "training"), ARGUMENTS, "a")
-    failed = {"display_name": "fit", "state": "FAILED", "error": {"code": 1, "message": LAST_WORDS}}
+    failed = {"display_name": "fit", "state": "FAILED", "pod_name": "run-impl-1"}
+    server.logs["run-impl-1"] = LOG
     server.end(run_id, "FAILED", ({"display_name": "split", "state": "SUCCEEDED"}, failed))
     seen: list[Progress] = []
 
     ending = outcome.wait(client, run_id, seen.append, minutes=1)
 
     assert (ending.status, ending.seconds) == ("failed", 60.0)
-    assert ending.error == "fit: flights: 3 rows are too few."
+    assert ending.error == "flights: 3 rows are too few."
     assert {(it.task, it.state) for it in seen} >= {("split", "done"), ("fit", "failed")}
 
 
