@@ -1,0 +1,111 @@
+"""What the sensors let through is what the Jobs read, and what they drop is counted."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from lakeline.events import payload
+
+EVENTS = Path(__file__).resolve().parents[3] / "kubernetes" / "events"
+
+
+def sensor(name: str) -> dict[str, Any]:
+    return YAML(typ="safe", pure=True).load((EVENTS / f"{name}.yaml").read_text())["spec"]
+
+
+def dependency(name: str, wanted: str) -> dict[str, Any]:
+    return next(one for one in sensor(name)["dependencies"] if one["name"] == wanted)
+
+
+def patterns(name: str, wanted: str) -> dict[str, str]:
+    return {one["path"]: one["value"][0] for one in dependency(name, wanted)["filters"]["data"]}
+
+
+def passes(name: str, wanted: str, body: dict[str, Any]) -> bool:
+    """Judge a body as Argo Events does: text by regular expression, all of the filters or, with `or`, one of them."""
+    filters = dependency(name, wanted)["filters"]
+
+    def text(path: str) -> str:
+        value = body.get(path.removeprefix("body."))
+        return "" if value is None else value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+
+    matched = [
+        bool(re.search(one["value"][0].replace("$", r"\Z"), text(one["path"]))) != (one.get("comparator") == "!=")
+        for one in filters["data"]
+    ]
+    return any(matched) if filters.get("dataLogicalOperator") == "or" else all(matched)
+
+
+def test_sensor_of_merges_lets_through_what_the_job_reads():
+    assert patterns("merge", "merge") == {
+        "body.event_type": "^post-(merge|commit)$",
+        "body.repository_id": payload.REPOSITORY,
+        "body.branch_id": "^main$",
+        "body.commit_id": "^[0-9a-f]{64}$",
+    }
+
+
+RIGHT = {
+    "merge": {"event_type": "post-merge", "repository_id": "things", "branch_id": "main", "commit_id": "a" * 64},
+    "arrival": {"dataset": "things", "arrivals": ["2024-01", "2024-02"], "version": "9b2cf5"},
+}
+WRONG: list[tuple[str, dict[str, Any]]] = [
+    ("merge", {"branch_id": "dev"}),
+    ("merge", {"branch_id": None}),
+    ("merge", {"event_type": "pre-merge"}),
+    ("merge", {"commit_id": "$(HOME)"}),
+    ("merge", {"commit_id": "a" * 64 + "\n"}),
+    ("merge", {"repository_id": {"a": 1}}),
+    ("arrival", {"arrivals": []}),
+    ("arrival", {"arrivals": ["$(HOME)"]}),
+    ("arrival", {"arrivals": [1]}),
+    ("arrival", {"arrivals": "2024-01"}),
+    ("arrival", {"dataset": None}),
+    ("arrival", {"version": "$(HOME)"}),
+]
+
+
+@pytest.mark.parametrize("name", ["merge", "arrival"])
+def test_what_is_right_starts_a_job_and_is_not_counted_as_refused(name: str):
+    assert passes(name, name, RIGHT[name])
+    assert not passes(name, "refused", RIGHT[name])
+    payload.parse({"merge": payload.Merge, "arrival": payload.Arrival}[name], json.dumps(RIGHT[name]))
+
+
+@pytest.mark.parametrize(("name", "wrong"), WRONG)
+def test_what_is_wrong_is_counted_as_refused_and_starts_nothing(name: str, wrong: dict[str, Any]):
+    body = RIGHT[name] | wrong
+
+    assert not passes(name, name, body)
+    assert passes(name, "refused", body)
+
+
+@pytest.mark.parametrize("name", ["merge", "arrival"])
+def test_each_event_is_either_taken_or_refused(name: str):
+    """The two filters of a sensor are each other's opposite, of the same fields and patterns."""
+    spec = sensor(name)
+    pairs = [("merge", "refused")] if name == "merge" else [("arrival", "refused"), ("object", "strange")]
+    for good, bad in pairs:
+        one, other = dependency(name, good), dependency(name, bad)
+        assert one["transform"] == other["transform"]
+        assert one["eventName"] == other["eventName"]
+        assert patterns(name, good) == patterns(name, bad)
+        assert other["filters"]["dataLogicalOperator"] == "or"
+        assert {each["comparator"] for each in other["filters"]["data"]} == {"!="}
+        assert all("comparator" not in each for each in one["filters"]["data"])
+    conditions = {trigger["template"]["name"]: trigger["template"]["conditions"] for trigger in spec["triggers"]}
+    assert conditions == {name: " || ".join(good for good, _ in pairs), "refused": " || ".join(bad for _, bad in pairs)}
+
+
+def test_nothing_but_what_fits_a_pattern_reaches_a_job():
+    """Kubernetes puts variables in place of $(NAME) in a Job's arguments."""
+    for name in ("merge", "arrival"):
+        for found in (one for one in sensor(name)["dependencies"] if one["name"] in ("merge", "arrival", "object")):
+            kept = set(re.findall(r"\{(\w+(?:, \w+)+)\}", found["transform"]["jq"])) or {"dataset, arrivals, version"}
+            assert {f"body.{field}" for field in kept.pop().split(", ")} == {each["path"] for each in found["filters"]["data"]}
+            for each in found["filters"]["data"]:
+                assert not re.search(each["value"][0].replace("$", r"\Z"), "$(HOME)")
