@@ -37,7 +37,13 @@ class Settings(BaseSettings):
     pipelines_ui: str | None = Field(default=None, validation_alias="KF_PIPELINES_UI_ENDPOINT")
     pipelines_token: SecretStr | None = Field(default=None, validation_alias="KF_PIPELINES_TOKEN")
     events_url: str | None = Field(default=None, pattern=r"^https?://[A-Za-z0-9._:/\[\]-]+$")
+    hook_url: str | None = Field(default=None, pattern=r"^https?://[A-Za-z0-9._:/\[\]-]+$")
     events_token: SecretStr | None = None
+
+    @property
+    def hook_address(self) -> str | None:
+        """The event source as lakeFS reaches it: LAKELINE_HOOK_URL, where that is another address than LAKELINE_EVENTS_URL here."""
+        return self.hook_url or self.events_url
 
     @property
     def mlflow_uri(self) -> str:

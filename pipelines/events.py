@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from lakeline.errors import LakeConflict, LakelineError, LakeNotFound, describe
-from lakeline.events.deliveries import SHORT, Unseen, claim, fate, fates, unseen
+from lakeline.errors import LakeConflict, LakelineError, LakeNotFound, PipelinesError, describe
+from lakeline.events.deliveries import HOOK_PATH, SHORT, Unseen, claim, fate, fates, unseen
 from lakeline.events.payload import Arrival, MalformedEvent, Merge, parse
 from lakeline.lake import CommitId, list_lakes, open_lake
 from lakeline.lake.base import MAIN
@@ -144,6 +144,8 @@ def on_arrival(text: str) -> Reaction:
 def catch_up(days: float, wait: float = WAIT) -> Iterator[Reaction]:
     """Start the runs of deliveries that no event has started: lost ones, and those whose claim came to nothing.
 
+    Only data sets whose webhook is installed are looked at; in git, all.
+
     A claim without a run is looked at again after a while, for the run may be just about to start; then its next attempt is
     claimed, so that two catch-ups at once start one run as well.
 
@@ -167,7 +169,7 @@ def catch_up(days: float, wait: float = WAIT) -> Iterator[Reaction]:
     for dataset in list_lakes():
         try:
             lake = open_lake(dataset)
-            for delivery in unseen(lake, days):
+            for delivery in _asked_for(lake, days):
                 if not delivery.attempts:
                     yield _start(client, lake, delivery)
                 elif not remote.find_runs(client, run_name(dataset, delivery.commit.id)):
@@ -182,6 +184,10 @@ def catch_up(days: float, wait: float = WAIT) -> Iterator[Reaction]:
                 yield _start(client, lake, delivery)
         except LakelineError as error:
             yield _failed(lake.name, delivery.commit.id, error)
+
+
+def _asked_for(lake: Lake, days: float) -> list[Unseen]:
+    return unseen(lake, days) if lake.store == "git" or lake.exists(MAIN, HOOK_PATH) else []
 
 
 def _start(client: Client, lake: Lake, delivery: Unseen) -> Reaction:
@@ -201,8 +207,23 @@ def _started(event: str, client: Client, version: Any, dataset: str, commit: str
     from pipelines import remote
 
     name = run_name(dataset, commit)
-    run_id = remote.submit(client, version, training_of(dataset, commit), name)
+    try:
+        run_id = remote.submit(client, version, training_of(dataset, commit), name)
+    except PipelinesError as error:
+        found = _found(client, name)  # perhaps its answer was lost only
+        if not found:
+            raise PipelinesError(f"{error} The run was claimed and not started: the catch-up starts it.") from error
+        run_id = found[0]
     return Reaction(event, dataset, commit, "started", name, run_id, f"{name}: started.")
+
+
+def _found(client: Client, name: str) -> list[str]:
+    from pipelines import remote
+
+    try:
+        return remote.find_runs(client, name)
+    except PipelinesError:
+        return []
 
 
 def _nothing(event: str, lake: Lake, commit: str, found: Any) -> Reaction:

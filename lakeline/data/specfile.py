@@ -160,7 +160,7 @@ def push(name: str) -> tuple[CommitId, bool]:
     head = lake.resolve(MAIN)
     first = not lake.exists(head, PINNED_YAML)
     files: dict[str, Path | bytes] = {PINNED_YAML: definition.yaml.encode(), PINNED_SQL: definition.sql.encode()}
-    url = get_settings().events_url
+    url = get_settings().hook_address
     if first and url and lake.store == "lakefs":
         from lakeline.events.hook import files as hook_files
 

@@ -53,7 +53,9 @@ def files(url: str) -> dict[str, Path | bytes]:
 
 
 def install(dataset: str) -> tuple[CommitId, bool]:
-    """Have lakeFS tell the event source (LAKELINE_EVENTS_URL) of each commit on a data set's main.
+    """Have lakeFS tell the event source of each commit on a data set's main.
+
+    Where that is, LAKELINE_EVENTS_URL says; or LAKELINE_HOOK_URL, if lakeFS reaches it by another address than this process.
 
     Parameters
     ----------
@@ -77,7 +79,7 @@ def install(dataset: str) -> tuple[CommitId, bool]:
             f"with `lakeline watch --dataset {dataset}`, or put the lake in lakeFS (LAKELINE_LAKE=lakefs)."
         )
     head = lake.resolve(MAIN)
-    commit = lake.commit(MAIN, files(_url()), "Tell the event source of each commit on main", expect=head)
+    commit = lake.commit(MAIN, files(_address(get_settings().hook_address)), "Tell the event source of each commit on main", expect=head)
     return commit, commit != head
 
 
@@ -117,7 +119,7 @@ def send(body: dict[str, Any]) -> tuple[str, int, str]:
 
     from lakeline.errors import EventsError
 
-    url, token = _url().rstrip("/") + MERGE, get_settings().events_token
+    url, token = _address(get_settings().events_url).rstrip("/") + MERGE, get_settings().events_token
     if token is None:
         raise UsageError("with which token? Set LAKELINE_EVENTS_TOKEN to the one in the secret lakeline-events.")
     try:
@@ -127,8 +129,7 @@ def send(body: dict[str, Any]) -> tuple[str, int, str]:
     return url, answer.status_code, answer.text.strip()
 
 
-def _url() -> str:
-    url = get_settings().events_url
+def _address(url: str | None) -> str:
     if not url:
         raise UsageError(
             "where do events go? Set LAKELINE_EVENTS_URL to the event source, in a cluster "

@@ -48,7 +48,7 @@ KEYS = {
 
 @contextmanager
 def connected() -> Generator[dict[str, str]]:
-    """Forward a port to each service that the cluster has, for as long as the block runs.
+    """Forward a port to each service that has a pod which is ready, for as long as the block runs.
 
     Yields
     ------
@@ -62,9 +62,10 @@ def connected() -> Generator[dict[str, str]]:
     """
     settings = {"LAKELINE_LAKE": "lakefs", "LAKELINE_LAKEFS_STORAGE": _configured("LAKELINE_LAKEFS_STORAGE")}
     settings |= {variable: _secret(*place) for variable, place in KEYS.items()}
+    settings["LAKELINE_HOOK_URL"] = _configured("LAKELINE_EVENTS_URL")  # lakeFS' webhooks don't come from here
     with ExitStack() as stack:
         for lead in LEADS:
-            if k.exists("service", lead.service, lead.namespace):
+            if _ready(lead):
                 settings[lead.variable] = f"http://127.0.0.1:{stack.enter_context(_forwarded(lead))}"
         yield settings
 
@@ -102,6 +103,11 @@ def _forwarded(lead: Lead) -> Generator[int]:
         keeper.join(5)
 
 
+def _ready(lead: Lead) -> bool:
+    slices = k.get("endpointslices.discovery.k8s.io", lead.namespace, f"--selector=kubernetes.io/service-name={lead.service}")
+    return any(end.get("conditions", {}).get("ready") for each in slices for end in each.get("endpoints") or [])
+
+
 def _wait(lead: Lead, port: int) -> None:
     until = time.monotonic() + _PATIENCE
     while time.monotonic() < until:
@@ -110,9 +116,7 @@ def _wait(lead: Lead, port: int) -> None:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.1)
-    raise k.ClusterError(
-        f"no way to service {lead.service} within {_PATIENCE:.0f} s. See: kubectl --namespace {lead.namespace} get endpoints {lead.service}"
-    )
+    raise k.ClusterError(f"no way to service {lead.service} within {_PATIENCE:.0f} s. See: kubectl --namespace {lead.namespace} get pods")
 
 
 def _configured(key: str) -> str:

@@ -206,7 +206,7 @@ def tags(dataset: DATASET, as_json: JSON = False) -> None:
 
 @app.command()
 def init(dataset: DATASET, as_json: JSON = False) -> None:
-    """Have lakeFS tell the cluster's event source (LAKELINE_EVENTS_URL) of each commit on a data set's main.
+    """Have lakeFS tell the cluster's event source (LAKELINE_EVENTS_URL, or LAKELINE_HOOK_URL) of each commit on a data set's main.
 
     The webhook is a file of the repository, _lakefs_actions/lakeline.yaml; its secret is not in it. Doing it again changes
     nothing, unless the address has changed. `lakeline dataset push` does it for a new data set where the address is set.

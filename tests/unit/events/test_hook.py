@@ -153,6 +153,10 @@ def test_address_that_has_changed_is_written_anew(lakefs: server.Server, receive
     assert changed
     assert lake.log("main", 1)[0].parents == (first,)
     assert "url: http://elsewhere:12000/merge" in lake.read(second, HOOK_PATH).decode()
+    monkeypatch.setenv("LAKELINE_HOOK_URL", "http://as-lakefs-reaches-it:12000")
+    get_settings.cache_clear()
+    third, _ = hook.install(lake.name)
+    assert "url: http://as-lakefs-reaches-it:12000/merge" in lake.read(third, HOOK_PATH).decode()
 
 
 def test_git_tells_nobody(on_git: Lake, receiver: Receiver):

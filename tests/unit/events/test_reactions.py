@@ -11,10 +11,10 @@ import pytest
 
 from lakeline.errors import PipelinesError, UsageError
 from lakeline.events import MalformedEvent, claim
-from lakeline.events.hook import event
+from lakeline.events.hook import event, files
 from lakeline.lake import CommitId, Lake, open_lake
 from lakeline.settings import get_settings
-from pipelines import events
+from pipelines import events, remote
 from tests.kubeflow import Kubeflow
 from tests.unit.events.conftest import deliver, new_lake
 
@@ -93,7 +93,22 @@ def test_event_is_not_claimed_while_pipelines_are_out_of_reach(on_git: Lake, pip
     assert events.on_merge(said(on_git, commit)).outcome == "started"
 
 
+def hooked(lake: Lake) -> None:
+    """Install the webhook where there are webhooks; it leads nowhere."""
+    if lake.store == "lakefs":
+        lake.commit("main", files("http://127.0.0.1:1"), "Tell")
+
+
+def test_catch_up_leaves_alone_whose_webhook_is_not_installed(lake: Lake, pipelines_server: Kubeflow):
+    deliver(lake, "2013-01")
+
+    list(events.catch_up(7, 0))
+
+    assert len(names(pipelines_server, lake)) == (lake.store == "git")
+
+
 def test_catch_up_starts_what_no_event_has_started(lake: Lake, pipelines_server: Kubeflow):
+    hooked(lake)
     lost, known = deliver(lake, "2013-01"), deliver(lake, "2013-02")
     events.on_merge(said(lake, known))
 
@@ -105,6 +120,7 @@ def test_catch_up_starts_what_no_event_has_started(lake: Lake, pipelines_server:
 
 
 def test_catch_up_starts_what_was_claimed_and_came_to_nothing(lake: Lake, pipelines_server: Kubeflow):
+    hooked(lake)
     commit = deliver(lake, "2013-01")
     assert claim(lake, commit)  # and then the Job was killed
 
@@ -114,6 +130,36 @@ def test_catch_up_starts_what_was_claimed_and_came_to_nothing(lake: Lake, pipeli
     assert set(lake.tags()) == {f"run/training/{commit[:12]}", f"run/training/{commit[:12]}.2"}
     assert events.on_merge(said(lake, commit)).outcome == "claimed"
     assert len(names(pipelines_server, lake)) == 1
+
+
+def test_start_whose_answer_was_lost_is_one_start(on_git: Lake, pipelines_server: Kubeflow, monkeypatch: pytest.MonkeyPatch):
+    commit = deliver(on_git, "2013-01")
+    real = remote.submit
+
+    def lost(*arguments: Any) -> str:
+        real(*arguments)
+        raise PipelinesError("the answer was lost")
+
+    monkeypatch.setattr(remote, "submit", lost)
+
+    assert events.on_merge(said(on_git, commit)).run_id == pipelines_server.runs[0]["run_id"]
+    assert len(pipelines_server.runs) == 1
+
+
+def test_start_that_fails_is_left_to_the_catch_up(on_git: Lake, pipelines_server: Kubeflow, monkeypatch: pytest.MonkeyPatch):
+    commit = deliver(on_git, "2013-01")
+    with monkeypatch.context() as patch:
+
+        def refused(*_: Any) -> str:
+            raise PipelinesError("Kubeflow Pipelines refuses.")
+
+        patch.setattr(remote, "submit", refused)
+        with pytest.raises(PipelinesError, match="claimed and not started: the catch-up starts it"):
+            events.on_merge(said(on_git, commit))
+    assert events.on_merge(said(on_git, commit)).outcome == "claimed"
+
+    assert [one.outcome for one in events.catch_up(7, 0)] == ["started"]
+    assert len(pipelines_server.runs) == 1
 
 
 def test_catch_up_waits_for_a_run_that_is_about_to_start(on_git: Lake, pipelines_server: Kubeflow):
