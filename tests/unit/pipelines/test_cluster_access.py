@@ -39,6 +39,7 @@ elif words[0] == "get":
     namespace = words[words.index("--namespace") + 1] if "--namespace" in words else None
     name = next((word for word in words[2:] if not word.startswith("-") and word != namespace), None)
     found = [it for it in objects["items"] if it["kind"].lower() in [kind.split(".")[0].rstrip("s") for kind in kinds]]
+    name = next((word.split("=")[-1] for word in words if word.startswith("--selector=kubernetes.io/service-name")), name)
     found = [it for it in found if namespace in (None, it["metadata"]["namespace"]) and name in (None, it["metadata"]["name"])]
     print(json.dumps({{"items": found}}) if found else "")
 else:
@@ -53,6 +54,11 @@ Stand = Callable[..., None]
 def _object(kind: str, namespace: str, name: str, data: dict[str, str] | None = None, **more: Any) -> dict[str, Any]:
     encoded = {key: base64.b64encode(value.encode()).decode() for key, value in (data or {}).items()} if kind == "Secret" else data
     return {"kind": kind, "metadata": {"namespace": namespace, "name": name, "generation": 1}, "data": encoded} | more
+
+
+def _service(namespace: str, name: str, *, ready: bool = True) -> dict[str, Any]:
+    """An EndpointSlice: what Kubernetes knows of the pods behind a service."""
+    return _object("EndpointSlice", namespace, name, endpoints=[{"addresses": ["10.0.0.1"], "conditions": {"ready": ready}}])
 
 
 def _whole() -> list[dict[str, Any]]:
@@ -132,7 +138,7 @@ def test_missing_key_and_ill_service_are_told_of(stand: Stand):
 
 
 def test_command_finds_the_services_and_their_keys_in_its_environment(stand: Stand, tmp_path: Path):
-    services = [_object("Service", lead.namespace, lead.service) for lead in connection.LEADS]
+    services = [_service(lead.namespace, lead.service) for lead in connection.LEADS]
     stand([*_whole(), *services])
     seen = tmp_path / "seen.json"
     look = (
@@ -148,10 +154,11 @@ def test_command_finds_the_services_and_their_keys_in_its_environment(stand: Sta
     assert environment["LAKECTL_SERVER_ENDPOINT_URL"].startswith("http://127.0.0.1:")
 
 
-def test_service_that_is_not_there_is_left_out(stand: Stand):
-    stand([*_whole(), _object("Service", "lakeline", "mlflow")])
+def test_service_that_is_not_there_or_not_ready_is_left_out(stand: Stand):
+    stand([*_whole(), _service("lakeline", "mlflow"), _service("lakeline", "lakefs", ready=False)])
 
     with connected() as settings:
+        assert "LAKECTL_SERVER_ENDPOINT_URL" not in settings
         assert "MLFLOW_TRACKING_URI" in settings
         assert "LAKELINE_EVENTS_URL" not in settings
 
@@ -171,7 +178,7 @@ def test_missing_secret_says_how_to_make_it(stand: Stand):
 
 
 def test_port_that_does_not_open_is_given_up(stand: Stand, monkeypatch: pytest.MonkeyPatch):
-    stand([*_whole(), _object("Service", "lakeline", "mlflow")])
+    stand([*_whole(), _service("lakeline", "mlflow")])
     monkeypatch.setattr(connection, "_PATIENCE", 0.5)
     monkeypatch.setattr(connection.k, "need", lambda _: "false")
 
