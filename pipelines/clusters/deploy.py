@@ -143,14 +143,13 @@ def _events(deployed: Deployed, say: Say) -> None:
     _established(built)
 
 
-def _apply(deployed: Deployed, what: str, objects: str, say: Say, manager: str = "lakeline") -> None:
-    applied = manifests.apply(objects, manager)
+def _apply(deployed: Deployed, what: str, objects: str, say: Say) -> None:
+    _note(deployed, what, manifests.apply(objects), say)
+
+
+def _note(deployed: Deployed, what: str, applied: manifests.Applied, say: Say) -> None:
     deployed.changed += applied.changed
     say(f"{what}: {len(applied.all)} objects, {f'{len(applied.changed)} changed' if applied.changed else 'nothing to change'}")
-
-
-def _patches(folder: Path) -> str:
-    return "\n---\n".join(path.read_text() for path in sorted(folder.glob("*.yaml")) if path.name != "kustomization.yaml")
 
 
 def _established(objects: str) -> None:

@@ -111,6 +111,27 @@ def apply(manifests: str, manager: str = "lakeline") -> Applied:
     return Applied(tuple(after), tuple(name for name, state in after.items() if before.get(name) != state))
 
 
+def patch(folder: Path) -> Applied:
+    """Change objects that are there already by the patches of a folder, and say which of them changed.
+
+    They are merged in, not applied: an apply would take away what it doesn't name, if it was this command that had put it there.
+    """
+    names: list[str] = []
+    changed: list[str] = []
+    for file in sorted(folder.glob("*.yaml")):
+        if file.name == "kustomization.yaml":
+            continue
+        before = _state(file)
+        if not before:
+            raise k.ClusterError(f"the cluster hasn't what {file.name} changes: `kubectl get -f {file}` finds nothing.")
+        name = next(iter(before))
+        kind, namespace, own = name.split("/")
+        k.kubectl("--namespace", namespace, "patch", kind, own, "--type=strategic", f"--patch-file={file}", "--field-manager=lakeline")
+        names.append(name)
+        changed += [] if _state(file) == before else [name]
+    return Applied(tuple(names), tuple(changed))
+
+
 @contextlib.contextmanager
 def written(manifests: str) -> Generator[Path]:
     """A file with manifests. No Secret is ever among them."""

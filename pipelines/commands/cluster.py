@@ -179,7 +179,7 @@ def _show_secrets(console: Console, outcomes: list[Outcome]) -> None:
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for title in ("secret", "namespace", "", "keys"):
-        table.add_column(title)
+        table.add_column(title, overflow="fold")
     for outcome in outcomes:
         table.add_row(outcome.name, outcome.namespace, outcome.did, ", ".join(outcome.keys) or outcome.why)
     console.rich.print(table)
