@@ -121,7 +121,7 @@ def _pipelines(deployed: Deployed, say: Say) -> None:
             raise k.ClusterError(
                 f"KFP_MANIFESTS is empty, so the cluster should have Kubeflow Pipelines, but there is no namespace {PIPELINES}."
             )
-        _apply(deployed, "Kubeflow Pipelines is there; our changes to it", _patches(ours), say, "lakeline-changes")
+        _note(deployed, "Kubeflow Pipelines is there; our changes to it", manifests.patch(ours), say)
         return
     say(f"Kubeflow Pipelines: {root}")
     base = manifests.build(manifests.below(root, "cluster-scoped-resources"))
@@ -135,7 +135,7 @@ def _events(deployed: Deployed, say: Say) -> None:
     _apply(deployed, "namespace of Argo Events", (ours / "namespace.yaml").read_text(), say)
     if not root:
         if k.exists("deployment", "controller-manager", EVENTS):
-            _apply(deployed, "Argo Events is there; our changes to it", _patches(ours / "released"), say, "lakeline-changes")
+            _note(deployed, "Argo Events is there; our changes to it", manifests.patch(ours / "released"), say)
         return
     say(f"Argo Events: {root}")
     built = manifests.build(root if root.startswith("github.com/") else Path(root), components=[ours / "released"])

@@ -98,15 +98,15 @@ def images(manifests: str) -> set[str]:
     return set(re.findall(r"^\s*(?:- )?image: ['\"]?([^\s'\"]+)", manifests, re.MULTILINE))
 
 
-def apply(manifests: str, manager: str = "lakeline") -> Applied:
+def apply(manifests: str) -> Applied:
     """Apply objects and say which of them changed.
 
-    The API server merges (server-side apply), and what we name is the manager's; what others add to an object stays. What the same
-    manager has named before and doesn't now goes, so that a part of an object wants another manager than the whole of it.
+    The API server merges (server-side apply), and what we name is ours; what others add to an object stays. What we named before and
+    don't now goes, so that this is for whole objects; `patch` is for parts.
     """
     with written(manifests) as path:
         before = _state(path)
-        k.kubectl("apply", "--server-side", "--force-conflicts", f"--field-manager={manager}", f"--filename={path}", timeout=600)
+        k.kubectl("apply", "--server-side", "--force-conflicts", "--field-manager=lakeline", f"--filename={path}", timeout=600)
         after = _state(path)
     return Applied(tuple(after), tuple(name for name, state in after.items() if before.get(name) != state))
 
