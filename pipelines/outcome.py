@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from lakeline.errors import PipelinesError
+from pipelines.cluster import NEEDS
 from pipelines.local import Progress
 from pipelines.remote import api_url, authorization, experiment, run_url, speaking
 
@@ -129,27 +131,29 @@ def _ask(client: Client, run_id: str) -> Any:
             time.sleep(_INTERVAL)
 
 
+_ATTEMPTS = "executor"
+"""What Kubeflow Pipelines calls the node whose children are the attempts at a step."""
+_NUMBER = re.compile(r"-\d+$")
 _STATES: dict[str, Literal["began", "done", "failed"]] = {"RUNNING": "began", "SUCCEEDED": "done", "FAILED": "failed"}
 
 
 def _news(run: Any, told: dict[str, str]) -> list[Progress]:
     """What has changed since the last look; of a step that was looked at too late to see it begin, both."""
     news: list[Progress] = []
-    details = run.run_details.task_details or [] if run.run_details else []
-    for task in sorted(details, key=lambda task: task.end_time or task.create_time):
-        state = _STATES.get(str(task.state))
-        if state is None or told.get(task.task_id) == state or not _is_step(task):
+    for task in sorted(_tasks(run), key=lambda task: task.end_time or task.create_time):
+        state, step = _STATES.get(str(task.state)), _NUMBER.sub("", task.display_name)
+        if step not in NEEDS or state is None or told.get(task.task_id) == state:
             continue
         if state != "began" and told.get(task.task_id) is None:
-            news.append(Progress(task.display_name, "began"))
+            news.append(Progress(step, "began"))
         told[task.task_id] = state
-        news.append(Progress(task.display_name, state))
+        news.append(Progress(step, state))
     return news
 
 
-def _is_step(task: Any) -> bool:
-    """Whether a task is a step of ours, and not a driver, a loop or the run itself."""
-    return True
+def _tasks(run: Any) -> list[Any]:
+    """Nodes of the run's workflow: our steps by their names, and besides them drivers, conditions, loops, and each attempt at one."""
+    return (run.run_details.task_details or []) if run.run_details else []
 
 
 def _ending(run: Any) -> Ending:
@@ -160,18 +164,17 @@ def _ending(run: Any) -> Ending:
 
 def _error(run: Any) -> str:
     """Why a run failed: the last words of its failed steps, which the API doesn't give but their logs do; or else the server's."""
-    details = run.run_details.task_details or [] if run.run_details else []
-    pods = dict.fromkeys(task.pod_name for task in details if task.state == "FAILED" and task.pod_name)
-    said = dict.fromkeys(words for pod in pods for words in [_last_words(run.run_id, pod)] if words)
+    attempts = [task.child_tasks for task in _tasks(run) if task.state == "FAILED" and task.display_name == _ATTEMPTS and task.child_tasks]
+    said = dict.fromkeys(words for each in attempts for words in [_last_words(run.run_id, each[-1].pod_name)] if words)
     return " ".join(said) or (run.error.message if run.error else "") or f"the run has {run.state.lower()}. See {run_url(run.run_id)}"
 
 
-def _last_words(run_id: str, pod: str) -> str | None:
-    """Sentence with which a step ended (see `lakeline.errors`), if its pod ran one and its log is still there."""
+def _last_words(run_id: str, node: str) -> str | None:
+    """Sentence with which a step ended (see `lakeline.errors`), if the pod of the node ran one and its log is still there."""
     import httpx
 
     try:
-        answer = httpx.get(f"{api_url()}/apis/v1alpha1/runs/{run_id}/nodes/{pod}/log", headers=authorization(), timeout=_LOG_TIMEOUT)
+        answer = httpx.get(f"{api_url()}/apis/v1alpha1/runs/{run_id}/nodes/{node}/log", headers=authorization(), timeout=_LOG_TIMEOUT)
     except httpx.HTTPError:
         return None
     said = [line.removeprefix(_PREFIX) for line in answer.text.splitlines() if line.startswith(_PREFIX)] if answer.is_success else []

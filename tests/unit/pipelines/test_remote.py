@@ -130,16 +130,19 @@ def test_token_is_sent_and_its_lack_is_said_without_it(server: Kubeflow, monkeyp
 def test_wait_tells_of_steps_and_why_a_run_failed(server: Kubeflow):
     client = remote.connect()
     run_id = remote.submit(client, remote.ready(client, "training"), ARGUMENTS, "a")
-    failed = {"display_name": "fit", "state": "FAILED", "pod_name": "run-impl-1"}
-    server.logs["run-impl-1"] = LOG
-    server.end(run_id, "FAILED", ({"display_name": "split", "state": "SUCCEEDED"}, failed))
+    attempts = [{"pod_name": "run-1"}, {"pod_name": "run-2"}]
+    names = {"split": "SUCCEEDED", "split(0)": "SUCCEEDED", "validate-2": "SUCCEEDED", "fit-driver": "SUCCEEDED", "root": "FAILED"}
+    tasks = [{"display_name": name, "state": state} for name, state in (names | {"fit": "FAILED"}).items()]
+    server.logs |= {"run-1": LOG.replace("3", "4"), "run-2": LOG}
+    server.end(run_id, "FAILED", (*tasks, {"display_name": "executor", "state": "FAILED", "child_tasks": attempts}))
     seen: list[Progress] = []
 
     ending = outcome.wait(client, run_id, seen.append, minutes=1)
 
     assert (ending.status, ending.seconds) == ("failed", 60.0)
     assert ending.error == "flights: 3 rows are too few."
-    assert {(it.task, it.state) for it in seen} >= {("split", "done"), ("fit", "failed")}
+    steps = [(it.task, it.state) for it in seen if it.state != "began"]
+    assert sorted(steps) == [("fit", "failed"), ("split", "done"), ("validate", "done")]
 
 
 def test_wait_gives_up_but_leaves_the_run_alone(server: Kubeflow, monkeypatch: pytest.MonkeyPatch):
