@@ -141,7 +141,7 @@ def _news(run: Any, told: dict[str, str]) -> list[Progress]:
     """What has changed since the last look; of a step that was looked at too late to see it begin, both."""
     news: list[Progress] = []
     for task in sorted(_tasks(run), key=lambda task: task.end_time or task.create_time):
-        state, step = _STATES.get(str(task.state)), _NUMBER.sub("", task.display_name)
+        state, step = _STATES.get(str(task.state)), _NUMBER.sub("", task.display_name or "")
         if step not in NEEDS or state is None or told.get(task.task_id) == state:
             continue
         if state != "began" and told.get(task.task_id) is None:
