@@ -11,17 +11,18 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="""React to events: commits on main, new files at the source (docs/EVENTS.md).
 
-    All but help is JSON on stdout. Exit codes: 0 done, or nothing to do; 1 failed, so that another try makes sense;
+    What comes out is JSON, with --json and without. Exit codes: 0 done, or nothing to do; 1 failed, so that another try makes sense;
     2 malformed, so that none does.
     """,
 )
 
 EVENT = Annotated[str, typer.Argument(metavar="JSON", help="The event's body.", show_default=False)]
 DATASET = Annotated[str | None, typer.Argument(help="Name of the data set.", show_default="the one that datasets/DEFAULT names")]
+JSON = Annotated[bool, typer.Option("--json", help="As without: one JSON object on stdout, a line each if there are several.")]
 
 
 @app.command()
-def merge(event: EVENT) -> None:
+def merge(event: EVENT, as_json: JSON = False) -> None:
     """React to a commit on main of a data set: start the training run of a delivery, once.
 
     EVENT is what lakeFS' webhook says.
@@ -34,7 +35,7 @@ def merge(event: EVENT) -> None:
 
 
 @app.command()
-def arrival(event: EVENT) -> None:
+def arrival(event: EVENT, as_json: JSON = False) -> None:
     """React to new files at the source: start the data run that brings them into the lake.
 
     For example:
@@ -52,6 +53,7 @@ def arrival(event: EVENT) -> None:
 def catch_up(
     days: Annotated[float, typer.Option(min=0, help="How old deliveries may be.")] = 7,
     wait: Annotated[float, typer.Option(min=0, help="Seconds that a claimed run has to appear before it counts as lost.")] = 60,
+    as_json: JSON = False,
 ) -> None:
     """Start the runs of deliveries whose event was lost, or whose run was claimed and never started.
 
@@ -68,7 +70,7 @@ def catch_up(
 
 
 @app.command()
-def replay(dataset: DATASET = None) -> None:
+def replay(dataset: DATASET = None, as_json: JSON = False) -> None:
     """Send the event of a data set's last delivery again, as lakeFS does: to LAKELINE_EVENTS_URL, with LAKELINE_EVENTS_TOKEN.
 
     JSON: dataset, commit, url, status and answer of the event source, event. Exit code 1 if it doesn't take it.
@@ -90,7 +92,7 @@ def replay(dataset: DATASET = None) -> None:
 
 
 @app.command()
-def status(dataset: DATASET = None) -> None:
+def status(dataset: DATASET = None, as_json: JSON = False) -> None:
     """Count deliveries by what has become of them, as the lake says it: of one data set, or of all.
 
     JSON: datasets (dataset, deliveries, outcomes: how many are trained, trained by their own run, claimed or unseen; last).

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import httpx
 import pytest
@@ -77,25 +78,45 @@ def test_forged_event_is_refused(cluster: Cluster):
     assert {job["metadata"]["name"] for job in cluster.objects("jobs", "lakeline", "lakeline.dev/event=merge")} == before
 
 
-def test_malformed_event_starts_nothing(cluster: Cluster):
+def test_malformed_event_starts_nothing_and_is_counted(cluster: Cluster):
     headers = {"Authorization": f"Bearer {cluster.settings['LAKELINE_EVENTS_TOKEN']}"}
     url = f"{cluster.settings['LAKELINE_EVENTS_URL']}/merge"
-    before = {job["metadata"]["name"] for job in cluster.objects("jobs", "lakeline", "lakeline.dev/event=merge")}
+    jobs = {job["metadata"]["name"] for job in cluster.objects("jobs", "lakeline", "lakeline.dev/event=merge")}
+    unreadable, refused = _counted(cluster, *_UNREADABLE), _counted(cluster, *_REFUSED)
 
-    httpx.post(url, content=b"no json", headers=headers, timeout=10)
+    for content in (b"no json", b"x" * 70_000):
+        assert httpx.post(url, content=content, headers=headers, timeout=10).status_code == 400
     for change in ({"branch_id": "other"}, {"commit_id": "$(reboot)"}, {"repository_id": "../x"}, {"event_type": "pre-merge"}):
         event = {"event_type": "post-merge", "repository_id": "flights", "branch_id": "main", "commit_id": "0" * 64} | change
-        httpx.post(url, json=event, headers=headers, timeout=10)
+        assert httpx.post(url, json=event, headers=headers, timeout=10).status_code == 200
 
-    time.sleep(10)
-    assert {job["metadata"]["name"] for job in cluster.objects("jobs", "lakeline", "lakeline.dev/event=merge")} == before
+    until("four events are refused", lambda: _counted(cluster, *_REFUSED) == refused + 4, seconds=30)
+    assert _counted(cluster, *_UNREADABLE) >= unreadable + 2
+    assert {job["metadata"]["name"] for job in cluster.objects("jobs", "lakeline", "lakeline.dev/event=merge")} == jobs
 
 
-def test_dropped_event_is_found_by_the_catch_up(cluster: Cluster, datasets: Datasets):
-    dataset = datasets()  # without `lake init`, so that its merge is told to nobody
+def test_event_of_a_commit_that_is_not_there_is_tried_once(cluster: Cluster):
+    headers = {"Authorization": f"Bearer {cluster.settings['LAKELINE_EVENTS_TOKEN']}"}
+    event = {"event_type": "post-merge", "repository_id": "flights", "branch_id": "main", "commit_id": "0" * 64}
+    before = {job["metadata"]["name"] for job in cluster.objects("jobs", "lakeline", "lakeline.dev/event=merge")}
+
+    httpx.post(f"{cluster.settings['LAKELINE_EVENTS_URL']}/merge", json=event, headers=headers, timeout=10)
+
+    def failed() -> list[dict[str, Any]]:
+        jobs = [job for job in cluster.objects("jobs", "lakeline", "lakeline.dev/event=merge") if job["metadata"]["name"] not in before]
+        return [job for job in jobs if any(one["type"] == "Failed" for one in job["status"].get("conditions", []))]
+
+    (job,) = until("its Job fails", failed)
+    assert job["status"]["failed"] == 1
+    assert job["status"]["conditions"][-1]["reason"] == "PodFailurePolicy"
+
+
+def test_dropped_event_is_found_by_the_catch_up(cluster: Cluster, datasets: Datasets, monkeypatch: pytest.MonkeyPatch):
+    dataset = datasets()
+    monkeypatch.setitem(cluster.settings, "LAKELINE_HOOK_URL", "http://127.0.0.1:1")  # lakeFS tells nobody
+    assert cluster.lakeline("lake", "init", dataset)["changed"]
     cluster.lakeline("submit", "data", "-d", dataset, "-a", "2013-03", "--wait")
     name = f"training {dataset} {open_lake(dataset).resolve('main')[:12]}"
-    assert cluster.runs(name) == []
 
     for turn in ("first", "second"):
         job = f"catch-up-{turn}-{dataset[-6:]}"
@@ -103,6 +124,23 @@ def test_dropped_event_is_found_by_the_catch_up(cluster: Cluster, datasets: Data
         cluster.kubectl("wait", "-n", "lakeline", "--for=condition=complete", f"job/{job}", "--timeout=240s")
         cluster.kubectl("delete", "job", "-n", "lakeline", job)
         assert len(cluster.runs(name)) == 1
+
+
+_UNREADABLE = ("eventsource-name=lakeline", 'argo_events_events_processing_failed_total{event_name="merge"')
+_REFUSED = ("sensor-name=lakeline-merge", 'trigger_name="refused"')
+
+
+def _counted(cluster: Cluster, selector: str, series: str) -> float:
+    """Value of a metric of Argo Events: of the source or of a sensor."""
+    (pod,) = cluster.objects("pods", "lakeline", selector)
+    path = f"/api/v1/namespaces/lakeline/pods/{pod['metadata']['name']}:7777/proxy/metrics"
+    lines = cluster.kubectl("get", "--raw", path).splitlines()
+    wanted = [
+        line
+        for line in lines
+        if series in line and line.startswith(("argo_events_events_processing_failed", "argo_events_action_triggered"))
+    ]
+    return sum(float(line.rpartition(" ")[2]) for line in wanted)
 
 
 def _catch_up(cluster: Cluster) -> str:
