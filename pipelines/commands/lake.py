@@ -193,6 +193,8 @@ def branches(dataset: DATASET, as_json: JSON = False) -> None:
 def tags(dataset: DATASET, as_json: JSON = False) -> None:
     """Tags: one for each arrival (DATASET/ARRIVAL), one for the data of each model version (model/VERSION).
 
+    Where events start runs, also one for each delivery whose run was taken on (run/training/COMMIT).
+
     JSON: dataset, tags (name, commit).
     """
     from lakeline.lake import open_lake
