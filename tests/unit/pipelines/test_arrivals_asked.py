@@ -12,6 +12,7 @@ from pipelines.commands.run import arrivals_asked
     [
         ("green-2022-01", [], ["green-2022-01"]),
         ("green-2022-01,green-2022-03", [], ["green-2022-01", "green-2022-03"]),
+        ("next", [], ["next"]),
         (None, ["--color", "green", "--year", "2022", "--month", "1"], ["green-2022-01"]),
         (None, ["--month=12", "--year=2023", "--color=yellow"], ["yellow-2023-12"]),
     ],

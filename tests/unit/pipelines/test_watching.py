@@ -75,6 +75,13 @@ def test_arrivals_that_the_lake_has_or_that_were_tried_are_not_brought_again(lak
         assert arrived("flights", ["2013-01", "2013-02", "2013-03"], seen) == ["2013-03"]
 
 
+def test_watch_of_what_comes_next_goes_on_from_the_lake(lake: Lake):
+    deliver(lake, "2013-10")
+    with watching("flights") as seen:
+        seen.arrivals["2013-11"] = "data-1"
+        assert arrived("flights", ["next"], seen) == ["2013-12"]
+
+
 def test_what_was_seen_is_on_the_disk_whole(lake: Lake):
     assert lake.name == "flights"
     with watching("flights") as seen:
