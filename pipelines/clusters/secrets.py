@@ -91,13 +91,17 @@ def ensure(overlay: str = "kind", rotate: str | None = None) -> list[Outcome]:
     """
     needed = wanted(overlay)
     _check(rotate, needed)
-    namespaces = {namespace for each in needed for namespace in each.namespaces if k.exists("namespace", namespace)}
+    spaces = dict.fromkeys(namespace for each in needed for namespace in each.namespaces)
+    namespaces = [namespace for namespace in spaces if k.exists("namespace", namespace)]
     if SERVICES not in namespaces:
         raise k.ClusterError(f"there is no namespace {SERVICES}. `lakeline cluster deploy` makes it, and the Secrets as well.")
-    found = {
-        (each.name, namespace): _read(each.name, namespace) for each in needed for namespace in each.namespaces if namespace in namespaces
+    found = {namespace: _read(namespace) for namespace in namespaces}
+    there = {
+        (each.name, key): value
+        for each in needed
+        for namespace in reversed(each.namespaces)  # what the services have counts
+        for key, value in found.get(namespace, {}).get(each.name, {}).items()
     }
-    there = {(name, key): value for (name, _), data in reversed(found.items()) for key, value in (data or {}).items()}
     values = Values(there, needed, rotate)
     plan, missing = _plan(needed, values)
     if missing:
@@ -108,12 +112,18 @@ def ensure(overlay: str = "kind", rotate: str | None = None) -> list[Outcome]:
             "--from-file=KEY=FILE ...`; the others are added then."
         )
     outcomes: list[Outcome] = []
+    new: list[dict[str, Any]] = []
     for each in needed:
         for namespace in each.namespaces:
-            if namespace in namespaces:
-                outcomes.append(_write(each.name, namespace, plan[each.name], found[each.name, namespace]))
-            else:
+            if namespace not in namespaces:
                 outcomes.append(Outcome(each.name, namespace, "left out", why=f"there is no namespace {namespace} yet"))
+            elif each.name not in found[namespace]:
+                new.append(_secret(each.name, namespace, plan[each.name]))
+                outcomes.append(Outcome(each.name, namespace, "made", tuple(plan[each.name])))
+            else:
+                outcomes.append(_complete(each.name, namespace, plan[each.name], found[namespace][each.name]))
+    if new:
+        k.kubectl("create", "--filename=-", "--output=name", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": new}))
     return outcomes
 
 
@@ -160,26 +170,31 @@ def _plan(needed: tuple[Wanted, ...], values: Values) -> tuple[dict[str, dict[st
     return plan, missing
 
 
-def _read(name: str, namespace: str) -> dict[str, str] | None:
-    found = k.get("secret", namespace, name)
-    if not found:
-        return None
-    data: dict[str, str] = found[0].get("data") or {}
-    return {key: base64.b64decode(value).decode(errors="replace") for key, value in data.items()}
+def _read(namespace: str) -> dict[str, dict[str, str]]:
+    """Values of the Secrets of a namespace."""
+    read: dict[str, dict[str, str]] = {}
+    for item in k.get("secrets", namespace):
+        data: dict[str, str] = item.get("data") or {}
+        read[item["metadata"]["name"]] = {key: base64.b64decode(value).decode(errors="replace") for key, value in data.items()}
+    return read
 
 
-def _write(name: str, namespace: str, values: dict[str, str], there: dict[str, str] | None) -> Outcome:
-    data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items() if (there or {}).get(key) != value}
-    if there is None:
-        metadata = {"name": name, "namespace": namespace, "labels": LABELS}
-        secret: dict[str, Any] = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "data": data}
-        k.kubectl("create", "--filename=-", "--output=name", stdin=json.dumps(secret))
-        return Outcome(name, namespace, "made", tuple(data))
-    if not data:
+def _secret(name: str, namespace: str, values: dict[str, str]) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": namespace, "labels": LABELS}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "data": _encoded(values)}
+
+
+def _complete(name: str, namespace: str, values: dict[str, str], there: dict[str, str]) -> Outcome:
+    changed = {key: value for key, value in values.items() if there.get(key) != value}
+    if not changed:
         return Outcome(name, namespace, "kept")
-    patch = json.dumps({"data": data})
+    patch = json.dumps({"data": _encoded(changed)})
     k.kubectl("--namespace", namespace, "patch", "secret", name, "--type=merge", "--patch-file=/dev/stdin", "--output=name", stdin=patch)
-    return Outcome(name, namespace, "changed", tuple(data))
+    return Outcome(name, namespace, "changed", tuple(changed))
+
+
+def _encoded(values: dict[str, str]) -> dict[str, str]:
+    return {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
 
 
 def _listed(missing: dict[str, list[str]]) -> str:
