@@ -59,7 +59,7 @@ def deploy(overlay: str, timeout: float, say: Say) -> Deployed:
     deployed = Deployed()
     _pipelines(deployed, say)
     _events(deployed, say)
-    _apply(deployed, "namespace of the services", (manifests.folder() / "namespace" / "namespace.yaml").read_text(), say)
+    _apply(deployed, "namespace of the services", manifests.build(manifests.folder() / "namespace"), say)
     if "kind: ExternalSecret\n" in wanted:  # what a vault has is not made here
         _apply(deployed, f"overlay {overlay}", wanted, say)
         for namespace in (SERVICES, PIPELINES):
@@ -132,7 +132,7 @@ def _pipelines(deployed: Deployed, say: Say) -> None:
 
 def _events(deployed: Deployed, say: Say) -> None:
     root, ours = manifests.released("ARGO_EVENTS_MANIFESTS"), manifests.folder() / "argo-events"
-    _apply(deployed, "namespace of Argo Events", (ours / "namespace.yaml").read_text(), say)
+    _apply(deployed, "namespace of Argo Events", manifests.build(ours), say)
     if not root:
         if k.exists("deployment", "controller-manager", EVENTS):
             _note(deployed, "Argo Events is there; our changes to it", manifests.patch(ours / "released"), say)
