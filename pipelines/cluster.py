@@ -1,6 +1,6 @@
 """What a step needs on a cluster: settings and secrets, memory and time, second tries, and whether the cache may answer for it.
 
-On this machine kfp's local runner takes no notice of it, but for second tries, which `pipelines.local` leaves out.
+On this machine kfp's local runner takes no notice of it, but for second tries and the image's name, which `pipelines.local` leaves out.
 """
 
 # pyright: basic, reportAttributeAccessIssue=false
@@ -78,9 +78,7 @@ def on_cluster(task: dsl.PipelineTask) -> dsl.PipelineTask:
     _settings(task, LAKE, *LAKE_SECRET)
     if needs.registry:
         _settings(task, REGISTRY, *REGISTRY_SECRET)
-    if "LAKELINE_STEPS_IMAGE" in os.environ:  # a run says which image made its model, unless the image is just the default
-        task.set_env_variable("LAKELINE_IMAGE", STEPS_IMAGE)
-    return task
+    return task.set_env_variable("LAKELINE_IMAGE", STEPS_IMAGE)  # a model's lineage has the image that it was made in
 
 
 def config() -> dsl.PipelineConfig:

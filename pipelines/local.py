@@ -195,7 +195,7 @@ def _run(pipeline: str, folder: Path) -> None:
 
     arguments = json.loads((folder / "arguments.json").read_text())
     function = getattr(importlib.import_module(f"pipelines.{pipeline}"), pipeline)
-    once(function)
+    leave_out_pods(function)
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(folder / "steps"), raise_on_error=True)
     try:
         function(**arguments)
@@ -205,12 +205,14 @@ def _run(pipeline: str, folder: Path) -> None:
         raise SystemExit(str(error)) from None
 
 
-def once(pipeline: GraphComponent) -> None:
-    """Leave out second tries, which are for pods that get lost; here a step that fails would fail again, after a wait."""
+def leave_out_pods(pipeline: GraphComponent) -> None:
+    """Leave out what is true of pods only: the image that a step runs in, and second tries, which here would fail again."""
     spec = pipeline.pipeline_spec
     for dag in (spec.root.dag, *(component.dag for component in spec.components.values())):
         for task in dag.tasks.values():
             task.ClearField("retry_policy")
+    for executor in spec.deployment_spec.fields["executors"].struct_value.fields.values():
+        del executor.struct_value.fields["container"].struct_value.fields["env"]
 
 
 if __name__ == "__main__":

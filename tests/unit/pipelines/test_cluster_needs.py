@@ -1,0 +1,65 @@
+"""What a step is given on a cluster, and what of it a run on this machine leaves out."""
+
+import copy
+import importlib
+from typing import Any
+
+import pytest
+import yaml
+
+from pipelines.cluster import LAKE, LAKE_SECRET, NEEDS, REGISTRY, REGISTRY_SECRET
+from pipelines.local import PIPELINES, leave_out_pods
+from pipelines.remote import compiled
+
+
+@pytest.fixture(params=PIPELINES)
+def documents(request: pytest.FixtureRequest) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What Kubeflow Pipelines reads of a pipeline: its graph, and what is said of pods."""
+    graph, platform = yaml.safe_load_all(compiled(request.param))
+    return graph, platform["platforms"]["kubernetes"]
+
+
+def _tasks(graph: dict[str, Any]) -> dict[str, Any]:
+    dags = [graph["root"]["dag"], *(component["dag"] for component in graph["components"].values() if "dag" in component)]
+    return {name: task for dag in dags for name, task in dag["tasks"].items() if "exec-" + name in graph["deploymentSpec"]["executors"]}
+
+
+def test_every_step_has_settings_keys_a_limit_of_time_and_of_memory(documents: tuple[dict[str, Any], dict[str, Any]]):
+    graph, platform = documents
+    for name, executor in platform["deploymentSpec"]["executors"].items():
+        step = name.removeprefix("exec-").rstrip("-0123456789")
+        variables = {pair["envVar"] for config in executor["configMapAsEnv"] for pair in config["keyToEnv"]}
+        secrets = {secret["secretName"]: {pair["envVar"] for pair in secret["keyToEnv"]} for secret in executor["secretAsEnv"]}
+        assert variables == {*LAKE, *(REGISTRY if NEEDS[step].registry else ())}
+        assert secrets == dict([(LAKE_SECRET[0], {*LAKE_SECRET[1]})] + [(REGISTRY_SECRET[0], {*REGISTRY_SECRET[1]})] * NEEDS[step].registry)
+        assert int(executor["activeDeadlineSeconds"]) == NEEDS[step].minutes * 60
+        assert executor["securityContext"] == {"runAsNonRoot": True}
+        container = graph["deploymentSpec"]["executors"][name]["container"]
+        assert {"resourceMemoryLimit", "resourceMemoryRequest"} <= set(container["resources"])
+        assert container["env"] == [{"name": "LAKELINE_IMAGE", "value": container["image"]}]
+
+
+def test_what_writes_or_reads_what_changes_is_never_taken_from_the_cache(documents: tuple[dict[str, Any], dict[str, Any]]):
+    for name, task in _tasks(documents[0]).items():
+        cached = task["cachingOptions"].get("enableCache", False)
+        assert cached == (name.rstrip("-0123456789") in {"validate", "split", "search", "fit"}), name
+
+
+def test_every_step_is_tried_again(documents: tuple[dict[str, Any], dict[str, Any]]):
+    assert {task["retryPolicy"]["maxRetryCount"] for task in _tasks(documents[0]).values()} == {2}
+
+
+def test_run_ends_within_a_day_and_its_pods_go_after_a_week(documents: tuple[dict[str, Any], dict[str, Any]]):
+    assert documents[1]["pipelineConfig"] == {"activeDeadlineSeconds": 86400, "resourceTtlOnCompletion": 604800}
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_run_on_this_machine_neither_tries_again_nor_claims_an_image(name: str):
+    pipeline = copy.copy(getattr(importlib.import_module(f"pipelines.{name}"), name))
+    pipeline.component_spec = copy.deepcopy(pipeline.component_spec)
+
+    leave_out_pods(pipeline)
+
+    left = str(pipeline.pipeline_spec)
+    assert "retry_policy" not in left
+    assert "LAKELINE_IMAGE" not in left
