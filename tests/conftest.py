@@ -12,7 +12,7 @@ from lakeline.settings import get_settings
 PROJECT = Path(__file__).resolve().parent.parent
 
 _FOREIGN = ("LAKEFS_", "LAKECTL_", "MLFLOW_", "LAKELINE_", "KFP_", "KF_PIPELINES_", "OTEL_")
-_KEPT = ("LAKELINE_DATA",)
+_KEPT = ("LAKELINE_DATA", "LAKELINE_TEST_CLUSTER")
 
 
 @pytest.fixture(scope="session", autouse=True)
