@@ -1,5 +1,6 @@
 """Every kustomization builds, and versions are said in one place."""
 
+import os
 import re
 from pathlib import Path
 
@@ -13,7 +14,18 @@ from tests.manifests.objects import KUBERNETES, Object, name
 FILES = sorted(KUBERNETES.rglob("kustomization.yaml"))
 KUSTOMIZATIONS = [file.parent for file in FILES if yaml.safe_load(file.read_text())["kind"] == "Kustomization"]
 COMPONENTS = [file.parent for file in FILES if yaml.safe_load(file.read_text())["kind"] == "Component"]
+RELEASED = [folder for folder in COMPONENTS if folder.name == "released"]
 VERSIONS = KUBERNETES / "versions"
+OPTIONAL = [
+    folder
+    for folder in COMPONENTS
+    if folder not in RELEASED
+    and not any(
+        folder == (overlay.parent / used).resolve()
+        for overlay in (KUBERNETES / "overlays").glob("*/kustomization.yaml")
+        for used in yaml.safe_load(overlay.read_text()).get("components", [])
+    )
+]
 
 
 @pytest.mark.parametrize("folder", KUSTOMIZATIONS, ids=lambda folder: str(folder.relative_to(KUBERNETES)))
@@ -21,39 +33,29 @@ def test_kustomization_builds(folder: Path, build: Build):
     assert build(folder)
 
 
-@pytest.mark.parametrize("folder", COMPONENTS, ids=lambda folder: str(folder.relative_to(KUBERNETES)))
-def test_component_builds_on_what_it_changes(folder: Path, build: Build, tmp_path: Path):
-    objects = {
-        "released": _released(folder.parent.name),
-        "in-cluster-storage": [_config_map("lakefs"), _config_map("mlflow")],
-    }.get(folder.name, [_config_map("anything")])
-    (tmp_path / "objects.yaml").write_text(yaml.safe_dump_all(objects))
-    reference = "/".join([".."] * len(tmp_path.resolve().parts[1:])) + str(folder)
-    (tmp_path / "kustomization.yaml").write_text(
-        yaml.safe_dump(
-            {
-                "apiVersion": "kustomize.config.k8s.io/v1beta1",
-                "kind": "Kustomization",
-                "resources": ["objects.yaml"],
-                "configMapGenerator": [
-                    {"name": item["metadata"]["name"], "namespace": "lakeline", "literals": ["A=b"]}
-                    for item in objects
-                    if folder.name == "in-cluster-storage"
-                ],
-                "components": [reference],
-            }
-        )
-    )
-    if folder.name == "in-cluster-storage":
-        (tmp_path / "objects.yaml").write_text(yaml.safe_dump(_config_map("anything")))
+@pytest.mark.parametrize("folder", OPTIONAL, ids=lambda folder: str(folder.relative_to(KUBERNETES)))
+def test_component_that_nothing_has_yet_can_be_added(folder: Path, build: Build, tmp_path: Path):
+    before = build(KUBERNETES / "overlays" / "kind")
 
-    built = build(tmp_path)
+    built = _with(build, tmp_path, KUBERNETES / "overlays" / "kind", folder)
 
-    assert built
-    if folder.name == "released":
-        before = {name(item): item for item in objects}
-        assert {name(item) for item in built} == set(before)
-        assert [name(item) for item in built if item == before[name(item)]] == []
+    assert [item for item in built if item not in before]
+    assert {name(item) for item in before} <= {name(item) for item in built}
+
+
+@pytest.mark.parametrize("folder", RELEASED, ids=lambda folder: str(folder.relative_to(KUBERNETES)))
+def test_release_is_changed_where_it_is_meant_to_be(folder: Path, build: Build, tmp_path: Path):
+    objects = _released(folder.parent.name)
+    release = tmp_path / "release"
+    release.mkdir()
+    (release / "objects.yaml").write_text(yaml.safe_dump_all(objects))
+    (release / "kustomization.yaml").write_text("resources: [objects.yaml]\n")
+
+    built = _with(build, tmp_path, release, folder)
+
+    before = {name(item): item for item in objects}
+    assert {name(item) for item in built} == set(before)
+    assert [name(item) for item in built if item == before[name(item)]] == []
 
 
 def test_set_retry_retries_what_failed():
@@ -105,8 +107,12 @@ def test_released_manifests_are_pinned():
     assert [value for value in said.values() if not re.search(r"(?:\?ref=v?|:v)\d+\.\d+\.\d+$", value)] == []
 
 
-def _config_map(own: str) -> Object:
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": own, "namespace": "lakeline"}, "data": {}}
+def _with(build: Build, root: Path, resource: Path, component: Path) -> list[Object]:
+    """Build a kustomization with a Component; kustomize wants folders relative to its own."""
+    root = root.resolve()
+    folders = {key: [os.path.relpath(folder, root)] for key, folder in (("resources", resource), ("components", component))}
+    (root / "kustomization.yaml").write_text(yaml.safe_dump(folders))
+    return build(root)
 
 
 def _released(of: str) -> list[Object]:
