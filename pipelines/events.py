@@ -37,7 +37,7 @@ _SAID = {
     "trained": "a model was trained from it already",
     "trained by its own run": "the run that merged it trains from it as well",
     "claimed": "another delivery of this event has started the run",
-    "under way": "a run of the same arrivals is under way",
+    "under way": "a run of the same arrivals was started already",
 }
 
 

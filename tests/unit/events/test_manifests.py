@@ -109,3 +109,14 @@ def test_nothing_but_what_fits_a_pattern_reaches_a_job():
             assert {f"body.{field}" for field in kept.pop().split(", ")} == {each["path"] for each in found["filters"]["data"]}
             for each in found["filters"]["data"]:
                 assert not re.search(each["value"][0].replace("$", r"\Z"), "$(HOME)")
+
+
+def test_bus_keeps_what_it_takes():
+    """Without encryption, which loses events in this version of NATS, and with limits that are numbers."""
+    bus = YAML(typ="safe", pure=True).load((EVENTS / "bus.yaml").read_text())["spec"]["jetstream"]
+    stream = YAML(typ="safe", pure=True).load(bus["streamConfig"])
+
+    assert 'key: ""' in bus["settings"]
+    assert bus["persistence"]
+    assert isinstance(stream["maxBytes"], int)
+    assert stream["replicas"] == bus["replicas"]
