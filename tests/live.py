@@ -35,8 +35,7 @@ class Cluster:
         )
         if check and done.returncode:
             raise AssertionError(f"lakeline {' '.join(words)} ended with {done.returncode}:\n{done.stderr}\n{done.stdout}")
-        lines = [line for line in done.stdout.splitlines() if line.startswith(("{", "["))]
-        return json.loads(lines[-1]) if lines else None
+        return json.loads(done.stdout) if done.stdout.strip() else None
 
     def kubectl(self, *words: str, check: bool = True) -> str:
         """Run kubectl."""
