@@ -22,6 +22,7 @@ LAKE_SECRET = ("lakeline-lakefs", ("LAKECTL_CREDENTIALS_ACCESS_KEY_ID", "LAKECTL
 REGISTRY = ("MLFLOW_TRACKING_URI",)
 REGISTRY_SECRET = ("lakeline-mlflow", ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"))
 
+_RETRIES = 2
 _DAY = 24 * 60 * 60
 
 
@@ -72,7 +73,10 @@ def on_cluster(task: dsl.PipelineTask) -> dsl.PipelineTask:
     needs = NEEDS[task.component_spec.name]
     task.set_caching_options(needs.cached)
     task.set_cpu_request("250m").set_memory_request(needs.memory).set_memory_limit(os.environ.get("LAKELINE_STEPS_MEMORY", LIMIT))
-    task.set_retry(num_retries=2, backoff_duration="5s", backoff_factor=2, backoff_max_duration="60s")
+    # The longest duration is that of all tries together, and Argo ends one that is under way then.
+    task.set_retry(
+        num_retries=_RETRIES, backoff_duration="5s", backoff_factor=2, backoff_max_duration=f"{needs.minutes * (_RETRIES + 1) * 60}s"
+    )
     kubernetes.set_timeout(task, needs.minutes * 60)
     kubernetes.set_security_context(task, run_as_non_root=True)
     _settings(task, LAKE, *LAKE_SECRET)

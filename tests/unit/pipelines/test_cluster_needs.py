@@ -46,7 +46,10 @@ def test_what_writes_or_reads_what_changes_is_never_taken_from_the_cache(documen
 
 
 def test_every_step_is_tried_again(documents: tuple[dict[str, Any], dict[str, Any]]):
-    assert {task["retryPolicy"]["maxRetryCount"] for task in _tasks(documents[0]).values()} == {2}
+    for name, task in _tasks(documents[0]).items():
+        policy, limit = task["retryPolicy"], NEEDS[name.rstrip("-0123456789")].minutes * 60
+        assert policy["maxRetryCount"] == 2
+        assert policy["backoffMaxDuration"] == f"{3 * limit}s"  # of all tries together
 
 
 def test_run_ends_within_a_day_and_its_pods_go_after_a_week(documents: tuple[dict[str, Any], dict[str, Any]]):
