@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lakeline.errors import UsageError
+from pipelines.outcome import ENDED
 from pipelines.remote import PinnedVersion, experiment, speaking
 
 if TYPE_CHECKING:
@@ -103,17 +104,25 @@ def put(client: Client, version: PinnedVersion, arguments: Mapping[str, Any], cr
             version_id=version.version_id,
         )
         for schedule in before:
-            client.delete_recurring_run(schedule.recurring_run_id)
+            _retire(client, schedule)
     return str(made.recurring_run_id)
 
 
 def end(client: Client, pipeline: str, dataset: str) -> int:
-    """End the schedule of a pipeline for a data set; how many there were."""
+    """End the schedule of a pipeline for a data set; how many there were. A run that is under way goes on."""
     there = _of(client, pipeline, dataset)
     with speaking():
         for schedule in there:
-            client.delete_recurring_run(schedule.recurring_run_id)
-    return len(there)
+            _retire(client, schedule)
+    return sum(schedule.enabled for schedule in there)
+
+
+def _retire(client: Client, schedule: Schedule) -> None:
+    """Have a schedule start nothing more, and delete it unless one of its runs is under way, which would be killed with it."""
+    client.disable_recurring_run(schedule.recurring_run_id)
+    runs = client.list_runs(page_size=100, sort_by="created_at desc", experiment_id=experiment(client, schedule.dataset)).runs or []
+    if all(run.recurring_run_id != schedule.recurring_run_id or run.state in ENDED for run in runs):
+        client.delete_recurring_run(schedule.recurring_run_id)
 
 
 def _of(client: Client, pipeline: str, dataset: str) -> list[Schedule]:
@@ -128,7 +137,7 @@ def _schedule(run: Any) -> Schedule:
         pipeline=pipeline,
         dataset=dataset,
         cron=trigger.cron if trigger else "",
-        enabled=run.mode == "ENABLE" or run.status == "ENABLED",
+        enabled=run.mode != "DISABLE" and run.status != "DISABLED",
         pipeline_version_id=run.pipeline_version_reference.pipeline_version_id if run.pipeline_version_reference else "",
         arguments=dict(run.runtime_config.parameters or {}) if run.runtime_config else {},
         recurring_run_id=run.recurring_run_id,

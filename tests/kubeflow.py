@@ -113,6 +113,10 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         kind, key, query = self._asked()
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if key is not None and key.endswith(":disable"):
+            next(it for it in self.server.records[kind] if it[IDS[kind]] == key.removesuffix(":disable"))["status"] = "DISABLED"
+            self._answer(200, {})
+            return
         if kind == "pipelines" and key == "upload_version":
             kind = "versions"
             record: Record = {"display_name": query["name"], "pipeline_id": query["pipelineid"], "description": query.get("description")}

@@ -40,7 +40,8 @@ def schedule(
       lakeline schedule continuous --dataset NAME --arrival next --cron "0 0 * * * *"
 
     Setting it again replaces it (also to have it run newer code: a schedule keeps the version it was set with); --off ends it.
-    Runs don't overlap, and what was missed while the server was down is not made up for.
+    A run that is under way then goes on; so long its schedule is listed as disabled. Runs don't overlap, and what was missed
+    while the server was down is not made up for.
 
     JSON: a list of name, pipeline, dataset, cron, enabled, pipeline_version_id, arguments and recurring_run_id.
     """

@@ -42,7 +42,7 @@ def test_schedule_fires_until_it_is_ended(cluster: Cluster, datasets: Datasets):
 
     assert cluster.wait(first["run_id"]).status == "succeeded"
     assert len(_of(cluster, dataset)) <= 2  # one at a time; another may have begun just before the end
-    assert [known for known in cluster.lakeline("schedule", "-d", dataset) if known["dataset"] == dataset] == []
+    assert cluster.lakeline("schedule", "data", "-d", dataset, "--off") == []
 
 
 def test_pod_killed_in_each_step_changes_nothing(cluster: Cluster, datasets: Datasets):

@@ -178,6 +178,22 @@ def test_schedule_is_replaced_listed_and_ended(server: Kubeflow):
     assert server.records["recurringruns"] == []
 
 
+def test_schedule_with_a_run_under_way_is_ended_without_killing_the_run(server: Kubeflow):
+    _command("schedule", "training", "-d", "flights", "--cron", "0 30 6 * * *")
+    (known,) = server.records["recurringruns"]
+    run = {"display_name": "a", "recurring_run_id": known["recurring_run_id"], "experiment_id": known["experiment_id"]}
+    made = server.add("runs", run)
+    assert made
+
+    _command("schedule", "training", "-d", "flights", "--off")
+    assert [it["status"] for it in server.records["recurringruns"]] == ["DISABLED"]
+    assert "disabled" in _command("schedule")[1]
+
+    server.end(made["run_id"])
+    assert "Ended 0 schedules" in _command("schedule", "training", "-d", "flights", "--off")[1]
+    assert server.records["recurringruns"] == []
+
+
 def test_submit_waits_and_its_exit_code_is_the_outcome(server: Kubeflow, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(outcome, "_INTERVAL", 0.01)
     ends, submit = iter(["SUCCEEDED", "FAILED"]), remote.submit
