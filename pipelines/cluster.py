@@ -23,7 +23,7 @@ REGISTRY = ("MLFLOW_TRACKING_URI",)
 REGISTRY_SECRET = ("lakeline-mlflow", ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"))
 
 _RETRIES = 2
-_DAY = 24 * 60 * 60
+_HOUR, _DAY = 60 * 60, 24 * 60 * 60
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,13 @@ def on_cluster(task: dsl.PipelineTask) -> dsl.PipelineTask:
 
 
 def config() -> dsl.PipelineConfig:
-    """What a whole run needs: it ends within a day, and what it leaves on the cluster goes a week later (its record stays)."""
-    return dsl.PipelineConfig(ttl_seconds_after_finished=7 * _DAY, active_deadline_seconds=_DAY)
+    """What a whole run needs: it ends within a day; its pods go an hour later, or a day if it failed. Its record and its logs stay."""
+    return dsl.PipelineConfig(
+        ttl_seconds_after_finished=_DAY,
+        ttl_seconds_after_success=_HOUR,
+        ttl_seconds_after_failure=_DAY,
+        active_deadline_seconds=_DAY,
+    )
 
 
 def _settings(task: dsl.PipelineTask, names: tuple[str, ...], secret: str, keys: tuple[str, ...]) -> None:

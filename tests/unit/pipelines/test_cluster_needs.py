@@ -52,8 +52,13 @@ def test_every_step_is_tried_again(documents: tuple[dict[str, Any], dict[str, An
         assert policy["backoffMaxDuration"] == f"{3 * limit}s"  # of all tries together
 
 
-def test_run_ends_within_a_day_and_its_pods_go_after_a_week(documents: tuple[dict[str, Any], dict[str, Any]]):
-    assert documents[1]["pipelineConfig"] == {"activeDeadlineSeconds": 86400, "resourceTtlOnCompletion": 604800}
+def test_run_ends_within_a_day_and_its_pods_go(documents: tuple[dict[str, Any], dict[str, Any]]):
+    assert documents[1]["pipelineConfig"] == {
+        "activeDeadlineSeconds": 86400,
+        "resourceTtlOnCompletion": 86400,
+        "resourceTtlOnSuccess": 3600,
+        "resourceTtlOnFailure": 86400,
+    }
 
 
 @pytest.mark.parametrize("name", PIPELINES)
