@@ -56,7 +56,7 @@ test-unit: $(VENV)/.ready-dev  ## run the fast tests only
 
 .PHONY: test-cluster
 test-cluster: $(VENV)/.ready-dev  ## run the tests against the live cluster that kubectl speaks to (takes half an hour)
-	@KUBECONFIG="$${KUBECONFIG:-$$HOME/.kube/config}" LAKELINE_TEST_CLUSTER=1 $(BIN)/python -m pytest -v -o faulthandler_timeout=1800 tests/cluster $(TESTS)
+	@KUBECONFIG="$${KUBECONFIG:-$$HOME/.kube/config}" LAKELINE_TEST_CLUSTER=1 $(BIN)/python -m pytest -v -o faulthandler_timeout=1800 tests/cluster tests/manifests/test_secrets.py $(TESTS)
 
 .PHONY: lint
 lint: $(VENV)/.ready-dev  ## check style and formatting (ruff)

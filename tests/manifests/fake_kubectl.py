@@ -1,6 +1,6 @@
 """Stands in for kubectl where no cluster is at hand: keeps objects in a file, and knows the few calls that `cluster secrets` makes.
 
-With KUBECONFIG set, the tests use the real one and a real API server instead.
+Under `make test-cluster` the tests use the real one and a real API server instead.
 """
 
 import json

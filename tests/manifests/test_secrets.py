@@ -22,7 +22,8 @@ from pipelines.clusters import kubectl as k
 from pipelines.clusters import secrets, wanted
 
 FAKE = Path(__file__).with_name("fake_kubectl.py")
-KUBECONFIG = os.environ.get("KUBECONFIG")
+KUBECONFIG = os.environ.get("LAKELINE_TEST_CLUSTER") and os.environ.get("KUBECONFIG")
+"""A cluster is touched where `make test-cluster` was asked for, and nowhere else."""
 
 
 @dataclass
