@@ -4,7 +4,7 @@ import functools
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lakeline.errors import UsageError
@@ -32,7 +32,7 @@ class Settings(BaseSettings):
     datasets: Path = _PROJECT / "datasets"
     run_id: str | None = None
     warm: bool = True
-    tracking_uri: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_URI")
+    tracking_uri: str | None = Field(default=None, validation_alias=AliasChoices("MLFLOW_TRACKING_URI", "LAKELINE_MLFLOW_TRACKING_URI"))
     pipelines_endpoint: str | None = Field(default=None, validation_alias="KF_PIPELINES_ENDPOINT")
     pipelines_ui: str | None = Field(default=None, validation_alias="KF_PIPELINES_UI_ENDPOINT")
     pipelines_token: SecretStr | None = Field(default=None, validation_alias="KF_PIPELINES_TOKEN")
@@ -47,7 +47,7 @@ class Settings(BaseSettings):
 
     @property
     def mlflow_uri(self) -> str:
-        """MLflow's tracking store: MLFLOW_TRACKING_URI, or SQLite under `home`."""
+        """MLflow's tracking store: MLFLOW_TRACKING_URI, or LAKELINE_MLFLOW_TRACKING_URI (of pods), or SQLite under `home`."""
         return self.tracking_uri or f"sqlite:///{self.home.resolve() / 'mlflow.db'}"
 
     @property

@@ -96,5 +96,14 @@ def config() -> dsl.PipelineConfig:
 
 
 def _settings(task: dsl.PipelineTask, names: tuple[str, ...], secret: str, keys: tuple[str, ...]) -> None:
-    kubernetes.use_config_map_as_env(task, CONFIG_MAP, {name: name for name in names})
-    kubernetes.use_secret_as_env(task, secret, {key: key for key in keys})
+    kubernetes.use_config_map_as_env(task, CONFIG_MAP, {name: variable(name) for name in names})
+    kubernetes.use_secret_as_env(task, secret, {key: variable(key) for key in keys})
+
+
+def variable(key: str) -> str:
+    """Variable of a pod that has a key's value.
+
+    Those of MLflow get names of our own: Kubeflow Pipelines' MLflow plugin may set the others, and of two kinds of value for one
+    variable Argo makes a pod that Kubernetes refuses.
+    """
+    return f"LAKELINE_{key}" if key.startswith("MLFLOW_") else key

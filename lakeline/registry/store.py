@@ -67,6 +67,7 @@ def connect() -> MlflowClient:
     """
     quiet()
     uri = get_settings().mlflow_uri
+    _log_in(uri)
     path = sqlite_path(uri)
     if path is not None and not path.exists():
         _create(path)
@@ -78,6 +79,15 @@ def connect() -> MlflowClient:
             mlflow.set_tracking_uri(uri)
             mlflow.set_registry_uri(uri)
         return mlflow.MlflowClient(uri, uri)
+
+
+def _log_in(uri: str) -> None:
+    """Have MLflow log in as a pod's own settings say, if it speaks to the server that they are for and isn't told otherwise."""
+    told = any(name in os.environ for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_AUTH"))
+    if not told and uri == os.environ.get("LAKELINE_MLFLOW_TRACKING_URI"):
+        for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+            if f"LAKELINE_{name}" in os.environ:
+                os.environ[name] = os.environ[f"LAKELINE_{name}"]
 
 
 @contextmanager

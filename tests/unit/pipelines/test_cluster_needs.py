@@ -30,8 +30,9 @@ def test_every_step_has_settings_keys_a_limit_of_time_and_of_memory(documents: t
         step = name.removeprefix("exec-").rstrip("-0123456789")
         variables = {pair["envVar"] for config in executor["configMapAsEnv"] for pair in config["keyToEnv"]}
         secrets = {secret["secretName"]: {pair["envVar"] for pair in secret["keyToEnv"]} for secret in executor["secretAsEnv"]}
-        assert variables == {*LAKE, *(REGISTRY if NEEDS[step].registry else ())}
-        assert secrets == dict([(LAKE_SECRET[0], {*LAKE_SECRET[1]})] + [(REGISTRY_SECRET[0], {*REGISTRY_SECRET[1]})] * NEEDS[step].registry)
+        registry = {f"LAKELINE_{key}" for key in REGISTRY_SECRET[1]}  # the plugin of Kubeflow Pipelines may set those without
+        assert variables == {*LAKE, *([f"LAKELINE_{REGISTRY[0]}"] if NEEDS[step].registry else ())}
+        assert secrets == dict([(LAKE_SECRET[0], {*LAKE_SECRET[1]})] + [(REGISTRY_SECRET[0], registry)] * NEEDS[step].registry)
         assert int(executor["activeDeadlineSeconds"]) == NEEDS[step].minutes * 60
         assert executor["securityContext"] == {"runAsNonRoot": True}
         container = graph["deploymentSpec"]["executors"][name]["container"]
