@@ -35,7 +35,6 @@ _PATIENCE = 120.0
 class Ending:
     """How a run ended: `status`, why if it failed, and how long it took."""
 
-    run_id: str
     status: Ended
     error: str | None
     seconds: float
@@ -159,7 +158,7 @@ def _tasks(run: Any) -> list[Any]:
 def _ending(run: Any) -> Ending:
     status = ENDED[run.state]
     seconds = (run.finished_at - run.created_at).total_seconds() if run.finished_at else 0.0
-    return Ending(run.run_id, status, _error(run) if status != "succeeded" else None, seconds)
+    return Ending(status, _error(run) if status != "succeeded" else None, seconds)
 
 
 def _error(run: Any) -> str:

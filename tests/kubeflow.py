@@ -16,6 +16,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
+
+from lakeline import lineage
+from lakeline.settings import get_settings
+
 Record = dict[str, Any]
 
 IDS = {"pipelines": "pipeline_id", "versions": "pipeline_version_id", "experiments": "experiment_id", "runs": "run_id"} | {
@@ -84,6 +89,22 @@ def kubeflow() -> Generator[Kubeflow]:
         server.shutdown()
         server.server_close()
         thread.join(5)
+
+
+@contextmanager
+def named(patch: pytest.MonkeyPatch, commit: str) -> Generator[Kubeflow]:
+    """A double that the environment names, spoken to by code of a commit."""
+    with kubeflow() as double:
+        patch.setenv("KF_PIPELINES_ENDPOINT", double.url)
+        patch.setenv("LAKELINE_CODE_VERSION", commit)
+        _settle()
+        yield double
+    _settle()
+
+
+def _settle() -> None:
+    get_settings.cache_clear()
+    lineage.code_version.cache_clear()
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -57,6 +58,12 @@ LAKE = Annotated[
         help="Store of the lake: git (the default), or lakefs: the one that is configured, or a private one.",
     ),
 ]
+ARRIVAL = Annotated[
+    str | None, typer.Option("--arrival", "-a", help="Arrivals: an id, several (2013-01,2013-02), a range (2013-01..2013-06), or next.")
+]
+REF = Annotated[str, typer.Option(help="training: branch, tag or commit of the lake to learn from.")]
+LEARN_FROM = Annotated[str, typer.Option(help="Pattern of the arrivals to learn from, such as '2013-0*'.")]
+TRIALS = Annotated[int, typer.Option(min=0, help="Trials of the search; 0: as the spec says.", show_default=False)]
 JSON = Annotated[bool, typer.Option("--json", help="One JSON object on stdout; all else on stderr.")]
 
 
@@ -64,12 +71,10 @@ def run(
     context: typer.Context,
     pipeline: PIPELINE,
     dataset: DATASET,
-    arrival: Annotated[
-        str | None, typer.Option("--arrival", "-a", help="Arrivals: an id, several (2013-01,2013-02), a range (2013-01..2013-06), or next.")
-    ] = None,
-    ref: Annotated[str, typer.Option(help="training: branch, tag or commit of the lake to learn from.")] = "main",
-    learn_from: Annotated[str, typer.Option(help="Pattern of the arrivals to learn from, such as '2013-0*'.")] = "*",
-    trials: Annotated[int, typer.Option(min=0, help="Trials of the search; 0: as the spec says.", show_default=False)] = 0,
+    arrival: ARRIVAL = None,
+    ref: REF = "main",
+    learn_from: LEARN_FROM = "*",
+    trials: TRIALS = 0,
     lake: LAKE = None,
     as_json: JSON = False,
 ) -> None:
@@ -95,21 +100,30 @@ def run(
     from pipelines.show import Console, show_result
 
     console = Console(as_json)
-    arrivals: list[str] = []
+    arguments = pipeline_arguments(pipeline, dataset, arrival, context.args, learn_from, trials, lambda: current_spec(dataset, console))
     if pipeline == "training":
-        if context.args or arrival:
-            refuse(f"training learns from a commit of the lake (--ref), so {' '.join(context.args) or '--arrival'} means nothing to it.")
-        arguments: dict[str, Any] = {"dataset": dataset, "ref": ref, "arrivals": learn_from, "trials": trials, "retrain": True}
+        arguments |= {"ref": ref, "retrain": True}
     else:
-        arrivals = arrivals_asked(current_spec(dataset, console), arrival, context.args)
         push_first(dataset, console)
-        arguments = {"dataset": dataset, "arrivals": arrivals}
-        if pipeline == "continuous":
-            arguments |= {"learn_from": learn_from, "trials": trials}
     result = execute(pipeline, arguments, console)
     show_result(result, console)
     if result["status"] != "succeeded":
         raise typer.Exit(1)
+
+
+def pipeline_arguments(
+    pipeline: str, dataset: str, arrival: str | None, extra: list[str], learn_from: str, trials: int, spec: Callable[[], DatasetSpec]
+) -> dict[str, Any]:
+    """Parameters of a pipeline as the command line gives them, less `ref` and `retrain`; UsageError if they mean nothing to it.
+
+    `spec` is asked for where arrivals are to be named.
+    """
+    if pipeline == "training":
+        if extra or arrival:
+            refuse(f"training learns from a commit of the lake (--ref), so {' '.join(extra) or '--arrival'} means nothing to it.")
+        return {"dataset": dataset, "arrivals": learn_from, "trials": trials}
+    arguments: dict[str, Any] = {"dataset": dataset, "arrivals": arrivals_asked(spec(), arrival, extra)}
+    return arguments | {"learn_from": learn_from, "trials": trials} if pipeline == "continuous" else arguments
 
 
 def arrivals_asked(spec: DatasetSpec, text: str | None, extra: list[str]) -> list[str]:

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from pipelines.commands.run import JSON, default_dataset, refuse
-from pipelines.commands.submit import ARRIVAL, LEARN_FROM, TRIALS, pipeline_arguments
+from pipelines.commands.run import ARRIVAL, JSON, LEARN_FROM, TRIALS, default_dataset, pipeline_arguments, refuse
+from pipelines.commands.submit import known_spec
 
 
 def schedule(
@@ -61,7 +61,9 @@ def schedule(
             ended = schedules.end(client, pipeline, name)
             typer.echo(f"Ended {ended} schedule{'s' if ended != 1 else ''} of {pipeline} {name}.", err=as_json)
         else:
-            arguments: dict[str, Any] = pipeline_arguments(pipeline, name, arrival, context.args, learn_from, trials)
+            arguments: dict[str, Any] = pipeline_arguments(
+                pipeline, name, arrival, context.args, learn_from, trials, lambda: known_spec(name)
+            )
             if pipeline == "training":
                 arguments |= {"ref": "main", "retrain": retrain}
             when = schedules.check_cron(cron or "")

@@ -7,17 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.commands.run import DATASET, JSON, PIPELINE, arrivals_asked, refuse
+from pipelines.commands.run import ARRIVAL, DATASET, JSON, LEARN_FROM, PIPELINE, REF, TRIALS, pipeline_arguments, refuse
 
 if TYPE_CHECKING:
     from lakeline.data.spec import DatasetSpec
     from pipelines.show import Console
-
-ARRIVAL = Annotated[
-    str | None, typer.Option("--arrival", "-a", help="Arrivals: an id, several (2013-01,2013-02), a range (2013-01..2013-06), or next.")
-]
-LEARN_FROM = Annotated[str, typer.Option(help="Pattern of the arrivals to learn from, such as '2013-0*'.")]
-TRIALS = Annotated[int, typer.Option(min=0, help="Trials of the search; 0: as the spec says.", show_default=False)]
 
 
 def submit(
@@ -25,7 +19,7 @@ def submit(
     pipeline: PIPELINE,
     dataset: DATASET,
     arrival: ARRIVAL = None,
-    ref: Annotated[str, typer.Option(help="training: branch, tag or commit of the lake to learn from.")] = "main",
+    ref: REF = "main",
     learn_from: LEARN_FROM = "*",
     trials: TRIALS = 0,
     wait: Annotated[bool, typer.Option("--wait", help="Follow the run to its end; exit code 1 if it fails.")] = False,
@@ -48,7 +42,7 @@ def submit(
     from pipelines.show import Console
 
     console = Console(as_json)
-    arguments = pipeline_arguments(pipeline, dataset, arrival, context.args, learn_from, trials)
+    arguments = pipeline_arguments(pipeline, dataset, arrival, context.args, learn_from, trials, lambda: known_spec(dataset))
     if pipeline == "training":
         arguments |= {"ref": ref, "retrain": True}
     elif ref != "main":
@@ -73,17 +67,7 @@ def submit(
         raise typer.Exit(1)
 
 
-def pipeline_arguments(pipeline: str, dataset: str, arrival: str | None, extra: list[str], learn_from: str, trials: int) -> dict[str, Any]:
-    """Parameters of a pipeline as the command line gives them; UsageError if they mean nothing to it."""
-    if pipeline == "training":
-        if extra or arrival:
-            refuse(f"training learns from a commit of the lake (--ref), so {' '.join(extra) or '--arrival'} means nothing to it.")
-        return {"dataset": dataset, "arrivals": learn_from, "trials": trials}
-    arguments: dict[str, Any] = {"dataset": dataset, "arrivals": arrivals_asked(_spec(dataset), arrival, extra)}
-    return arguments | {"learn_from": learn_from, "trials": trials} if pipeline == "continuous" else arguments
-
-
-def _spec(dataset: str) -> DatasetSpec:
+def known_spec(dataset: str) -> DatasetSpec:
     """Spec that says what arrivals there can be: the one here, or, of a data set that was written elsewhere, the lake's."""
     from lakeline.data.specfile import local_spec, pinned_spec
     from lakeline.errors import LakeError, UsageError

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from lakeline import lineage
 from lakeline.data.specfile import PINNED_SQL, PINNED_YAML, local_spec
 from lakeline.lake import CommitId, Lake, open_lake, server
 from lakeline.settings import get_settings
-from tests.kubeflow import Kubeflow, kubeflow
+from tests.kubeflow import Kubeflow, named
 from tests.unit.lake.conftest import lakefs, lakefs_server, store
 
 __all__ = ["lakefs", "lakefs_server", "store"]
@@ -56,17 +55,8 @@ def deliver(lake: Lake, arrival: str, **metadata: str) -> CommitId:
 @pytest.fixture
 def pipelines_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kubeflow]:
     """A double of Kubeflow Pipelines, which the environment names."""
-    with kubeflow() as double:
-        monkeypatch.setenv("KF_PIPELINES_ENDPOINT", double.url)
-        monkeypatch.setenv("LAKELINE_CODE_VERSION", "0123456789abcdef0123456789abcdef01234567")
-        _settle()
+    with named(monkeypatch, "0123456789abcdef0123456789abcdef01234567") as double:
         yield double
-    _settle()
-
-
-def _settle() -> None:
-    get_settings.cache_clear()
-    lineage.code_version.cache_clear()
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from lakeline.settings import get_settings
 from pipelines import outcome, remote, schedules
 from pipelines.cli import app
 from pipelines.local import Progress
-from tests.kubeflow import Kubeflow, kubeflow
+from tests.kubeflow import Kubeflow, named
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 LOG = "I1121 launcher\nlakeline: flights: 3 rows are too few.\nF1121 main.go: exit status 1\n"
@@ -23,19 +23,8 @@ ARGUMENTS = {"dataset": "flights", "ref": "main", "arrivals": "*", "trials": 0, 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Generator[Kubeflow]:
-    with kubeflow() as double:
-        monkeypatch.setenv("KF_PIPELINES_ENDPOINT", double.url)
-        monkeypatch.setenv("LAKELINE_CODE_VERSION", COMMIT)
-        _settle()
+    with named(monkeypatch, COMMIT) as double:
         yield double
-    _settle()
-
-
-def _settle() -> None:
-    from lakeline import lineage
-
-    get_settings.cache_clear()
-    lineage.code_version.cache_clear()
 
 
 def _command(*words: str) -> tuple[int, str]:
