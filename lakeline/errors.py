@@ -74,6 +74,22 @@ class EventsError(LakelineError):
     """The event source is out of reach, or takes no event from us."""
 
 
+class ServingError(LakelineError):
+    """What serves a model can't do what was asked of it, or is out of reach."""
+
+
+class RolloutFailed(ServingError):
+    """A release doesn't serve as it should: it stays what it is however often it is tried."""
+
+    passes = False
+
+
+class DeploymentUnderWay(ServingError):
+    """Somebody else is changing what serves this model."""
+
+    passes = False
+
+
 def describe(error: BaseException) -> str:
     """Say an error in the words a person sees.
 

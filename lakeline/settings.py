@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from lakeline import __version__
 from lakeline.errors import UsageError
 
 _PROJECT = Path(__file__).resolve().parent.parent
@@ -39,6 +40,13 @@ class Settings(BaseSettings):
     events_url: str | None = Field(default=None, pattern=r"^https?://[A-Za-z0-9._:/\[\]-]+$")
     hook_url: str | None = Field(default=None, pattern=r"^https?://[A-Za-z0-9._:/\[\]-]+$")
     events_token: SecretStr | None = None
+    serving: Literal["local", "kubernetes"] = "local"
+    serving_namespace: str = "lakeline-serving"
+    serving_image: str = f"ghcr.io/lakeline/serving:{__version__}"
+    serving_gateway: str = Field(default="", pattern=r"^([a-z0-9-]+/[a-z0-9-]+)?$")
+    serving_token: SecretStr | None = None
+    serving_port: int = Field(default=8080, ge=1, le=65535)
+    predictions: str | None = None
 
     @property
     def hook_address(self) -> str | None:
@@ -49,6 +57,11 @@ class Settings(BaseSettings):
     def mlflow_uri(self) -> str:
         """MLflow's tracking store: MLFLOW_TRACKING_URI, or LAKELINE_MLFLOW_TRACKING_URI (of pods), or SQLite under `home`."""
         return self.tracking_uri or f"sqlite:///{self.home.resolve() / 'mlflow.db'}"
+
+    @property
+    def predictions_url(self) -> str:
+        """Where servers log predictions: LAKELINE_PREDICTIONS (a folder, s3://..., lakefs://...), or a folder under `home`."""
+        return self.predictions or str(self.home.resolve() / "predictions")
 
     @property
     def lakes(self) -> Path:

@@ -35,6 +35,8 @@ def _columns(spec: DatasetSpec) -> Iterator[str]:
             yield f"{where}: {name!r} is nullable or optional in clean.columns; every row needs it"
         elif where in _TYPES and clean[name].type not in _TYPES[where]:
             yield f"{where}: {name!r} is {clean[name].type!r} in clean.columns; it must be {' or '.join(_TYPES[where])}"
+    if spec.experiment.key is not None and spec.experiment.key not in clean:
+        yield f"experiment.key: {spec.experiment.key!r} is not a column of clean.columns ({', '.join(clean)})"
     if not spec.features.all:
         yield "features: name at least one categorical or numeric column"
     if spec.target.column in spec.features.all:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from lakeline.data.consistency import inconsistencies
+from lakeline.data.servingspec import Experiment, Serving
 
 Scalar = bool | int | float | str
 ParameterValue = int | str
@@ -261,6 +262,8 @@ class DatasetSpec(_Part):
     search: Search
     gates: Gates = Gates()
     slices: tuple[str, ...] = ()
+    serving: Serving = Serving()
+    experiment: Experiment = Experiment()
 
     @model_validator(mode="after")
     def _consistent(self) -> DatasetSpec:

@@ -1,0 +1,80 @@
+"""The files of a version: brought to this machine, and known by one digest."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DIGEST_TAG = "model_digest"
+"""Tag of a version: the digest of its files when it was registered."""
+
+_MLFLOWS_OWN = "registered_model_meta"
+"""What MLflow adds to the files that it downloads."""
+
+_CHUNK = 1 << 20
+
+
+def files_digest(folder: Path) -> str:
+    """Digest of a folder's files: SHA-256 of the sorted lines `<SHA-256 of a file>  <its path>`.
+
+    Parameters
+    ----------
+    folder
+        Files of a model. What MLflow adds when it downloads them doesn't count.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+    """
+    lines: list[str] = []
+    for path in folder.rglob("*"):
+        if path.is_file() and path.name != _MLFLOWS_OWN:
+            digest = hashlib.sha256()
+            with path.open("rb") as file:
+                while chunk := file.read(_CHUNK):
+                    digest.update(chunk)
+            lines.append(f"{digest.hexdigest()}  {path.relative_to(folder).as_posix()}\n")
+    return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
+
+
+def fetch_version(model: str, version: int, folder: Path) -> str:
+    """Download the files of a version.
+
+    Parameters
+    ----------
+    model, version
+        Name and number.
+    folder
+        Where its files go; made if needed.
+
+    Returns
+    -------
+    str
+        Their digest, which is what the version's tag says.
+
+    Raises
+    ------
+    RegistryError
+        If there is no such version, its files can't be had, or they are not those that were registered.
+    """
+    from lakeline.errors import RegistryError
+    from lakeline.registry.store import connect, speaking
+
+    client = connect()
+    with speaking():
+        from mlflow.artifacts import download_artifacts
+
+        registered = client.get_model_version(model, str(version)).tags.get(DIGEST_TAG)
+        folder.mkdir(parents=True, exist_ok=True)
+        download_artifacts(f"models:/{model}/{version}", dst_path=str(folder))
+    digest = files_digest(folder)
+    if registered and digest != registered:
+        raise RegistryError(
+            f"{model} version {version}: its files are not those that were registered (digest {digest[:12]}, not {registered[:12]}). "
+            "Somebody or something changed them in MLflow's artifact store: bring them back from a backup, or train again."
+        )
+    return digest

@@ -1,0 +1,1 @@
+"""Releases on Kubernetes: the only place that talks to its API."""

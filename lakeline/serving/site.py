@@ -1,0 +1,94 @@
+"""Where releases run: one interface, two places (processes on this machine, Kubernetes)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Protocol
+
+from lakeline.settings import get_settings
+
+if TYPE_CHECKING:
+    from lakeline.data.servingspec import Serving
+    from lakeline.serving.release import Release, Variant
+
+
+class Site(Protocol):
+    """Where releases run. All methods can be called again after an interrupt, and come to the same end."""
+
+    name: str
+    """"local" or "kubernetes"."""
+
+    def serving(self, model: str) -> Mapping[Variant, Release]:
+        """Releases that are rolled out, by variant: what should serve, ready or not; empty if nothing does."""
+        ...
+
+    def url(self, model: str, variant: Variant | None = None) -> str:
+        """Address that callers use (None), or that one variant alone answers at; without a slash at its end."""
+        ...
+
+    def hold(self, model: str, holder: str) -> AbstractContextManager[None]:
+        """Keep everyone else from changing what serves a model, until left; the same holder may come back after a crash.
+
+        Raises
+        ------
+        DeploymentUnderWay
+            If somebody else holds it: says who, and since when.
+        """
+        ...
+
+    def trial(self, release: Release, serving: Serving) -> AbstractContextManager[str]:
+        """Start one server of a release apart from all traffic, and give its address; it ends when left.
+
+        Raises
+        ------
+        RolloutFailed
+            If it doesn't become ready: says why, in the server's own words.
+        """
+        ...
+
+    def roll_out(self, release: Release, serving: Serving) -> None:
+        """Have a release serve as its variant, in place of what does; no request is dropped.
+
+        Raises
+        ------
+        RolloutFailed
+            If it isn't ready within `serving.deadline`: says why. What served before still does, but the release is still wanted:
+            roll out what shall serve instead, or withdraw it.
+        """
+        ...
+
+    def withdraw(self, model: str, variant: Variant) -> None:
+        """Serve a variant no longer; requests under way are answered."""
+        ...
+
+    def share(self, model: str, weight: float | None) -> None:
+        """Share requests without a key out between the variants, `weight` to the challenger; None: all to production."""
+        ...
+
+    def tell(self, model: str, reason: str, message: str, *, warning: bool = False) -> None:
+        """Tell whoever watches this place: an event of the Deployment, or a line of the local server's log.
+
+        Parameters
+        ----------
+        reason
+            In CamelCase, such as `RolledBack`.
+        """
+        ...
+
+
+def open_site() -> Site:
+    """Place that the settings name (LAKELINE_SERVING)."""
+    if get_settings().serving == "kubernetes":
+        from lakeline.serving.rollout.site import KubernetesSite
+
+        return KubernetesSite()
+    from lakeline.serving.local.site import LocalSite
+
+    return LocalSite()
+
+
+def authorization() -> dict[str, str]:
+    """Header by which a server knows us; empty where LAKELINE_SERVING_TOKEN isn't set."""
+    token = get_settings().serving_token
+    return {"Authorization": f"Bearer {token.get_secret_value()}"} if token else {}
