@@ -2,7 +2,8 @@
 
 from lakeline.registry.ending import record_end
 from lakeline.registry.gates import Gate
-from lakeline.registry.promotion import Decision, promote, roll_back
+from lakeline.registry.moves import Move, history, revert
+from lakeline.registry.promotion import Decision, promote, promote_by_hand, roll_back
 from lakeline.registry.registration import Registered, register
 from lakeline.registry.store import store_version
 from lakeline.registry.versions import VersionInfo, models, version_info
@@ -10,12 +11,16 @@ from lakeline.registry.versions import VersionInfo, models, version_info
 __all__ = [
     "Decision",
     "Gate",
+    "Move",
     "Registered",
     "VersionInfo",
+    "history",
     "models",
     "promote",
+    "promote_by_hand",
     "record_end",
     "register",
+    "revert",
     "roll_back",
     "store_version",
     "version_info",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lakeline.errors import LakeConflict, LakelineError, RegistryError
 from lakeline.registry.gates import Gate, judge, judge_signature, judge_smoke
+from lakeline.registry.moves import PREVIOUS, move_alias
 from lakeline.registry.peek import PRODUCTION
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
-
-PREVIOUS = "previous"
 
 
 @dataclass(frozen=True)
@@ -93,10 +92,51 @@ def promote(dataset: str, version: int, evaluation: Mapping[str, Any]) -> Decisi
         if decision.verdict == "promoted":
             _move(client, candidate, rival, decision.reasons)
         elif rival is not None:
-            _record(client, dataset, rival, "challenged", by=version, outcome=f"held: {' '.join(decision.reasons)}")
+            record(client, dataset, rival, "challenged", by=version, outcome=f"held: {' '.join(decision.reasons)}")
         _conclude(client, candidate, decision)
     _tag_commit(dataset, candidate)
     return decision
+
+
+def promote_by_hand(dataset: str, version: int, why: str) -> int | None:
+    """Make a version the one in production because a person says so, whatever its metrics are.
+
+    Parameters
+    ----------
+    dataset
+        Name of the data set, which is its model's name.
+    version
+        Version to promote.
+    why
+        Reason, which is recorded.
+
+    Returns
+    -------
+    int or None
+        Version that was in production before; it is `previous` now.
+
+    Raises
+    ------
+    RegistryError
+        If there is no such version, it can't be loaded or doesn't predict what it predicted when it was made, or the
+        registry is out of reach. Nothing was moved then.
+    """
+    import skops.io  # pyright: ignore[reportUnusedImport]  # noqa: F401  (before MLflow: it looks through every module that there is)
+
+    from lakeline.registry.store import connect, speaking
+    from lakeline.registry.versions import version_by_alias, version_info
+
+    version_info(dataset, version)
+    client = connect()
+    with speaking():
+        smoke = _smoke(dataset, version)
+        if not smoke.passed:
+            raise RegistryError(f"{dataset} version {version} was not promoted: {smoke.text}")
+        now = version_by_alias(client, dataset, PRODUCTION)
+        current = None if now is None else int(now.version)
+        if current != version:
+            _move(client, client.get_model_version(dataset, str(version)), current, [why])
+        return current
 
 
 def roll_back(dataset: str, why: str) -> int:
@@ -185,15 +225,15 @@ def _smoke(dataset: str, version: int) -> Gate:
 def _move(client: MlflowClient, candidate: ModelVersion, rival: int | None, reasons: Sequence[str]) -> None:
     """Move the aliases: first the way back, then the one step that counts; tags say the same before and after."""
     name, version, why = candidate.name, int(candidate.version), " ".join(reasons)
-    _record(client, name, version, "promoted", over="" if rival is None else str(rival), why=why)
+    record(client, name, version, "promoted", over="" if rival is None else str(rival), why=why)
+    if rival is not None and rival != version:
+        move_alias(client, name, PREVIOUS, rival, f"{version} takes its place")
+    move_alias(client, name, PRODUCTION, version, why)
     if rival is not None:
-        client.set_registered_model_alias(name, PREVIOUS, str(rival))
-    client.set_registered_model_alias(name, PRODUCTION, str(version))
-    if rival is not None:
-        _record(client, name, rival, "replaced", by=version, why=why)
+        record(client, name, rival, "replaced", by=version, why=why)
 
 
-def _record(client: MlflowClient, name: str, version: int, event: str, **said: Any) -> None:
+def record(client: MlflowClient, name: str, version: int, event: str, **said: Any) -> None:
     """Record an event as tags of a version: when, who, and what else is to be said of it."""
     from lakeline.lineage import person
     from lakeline.registry.runs import clip

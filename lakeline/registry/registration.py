@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lakeline.registry.files import DIGEST_TAG, files_digest
 from lakeline.registry.versions import LINEAGE, version_by_alias
 from lakeline.settings import get_settings
 
@@ -93,10 +94,15 @@ def register(
         trials = [TrialResult.from_json(result) for result in results]
         runs.log_trials(client, parent, trials)
         _describe(client, parent.info.run_id, dataset, origin)
-        model_id = _log_model(client, parent.info.experiment_id, parent.info.run_id, model, pipeline, card)
+        model_id, digest = _log_model(client, parent.info.experiment_id, parent.info.run_id, model, pipeline, card)
         best = next((trial.metrics for trial in trials if trial.number == card.trial), {})
         _log_parent(client, parent.info.run_id, model_id, evaluation, best, card)
-        tags = origin | {"estimator": card.estimator, "parameters": json.dumps(card.parameters), "trial": str(card.trial)}
+        tags = origin | {
+            DIGEST_TAG: digest,
+            "estimator": card.estimator,
+            "parameters": json.dumps(card.parameters),
+            "trial": str(card.trial),
+        }
         tags["packages"] = packages()
         version = _create_version(client, dataset, model_id, parent.info.run_id, tags, evaluation)
         client.set_tag(parent.info.run_id, "model_version", version.version)
@@ -126,8 +132,8 @@ def _log_parent(
     client.log_dict(run, {"features": card.features}, "feature_names.json")
 
 
-def _log_model(client: MlflowClient, experiment: str, run: str, folder: Path, pipeline: Pipeline, card: Card) -> str:
-    """Log the model of a folder as MLflow's model `model` of a run; its card goes with it. Returns the logged model's id."""
+def _log_model(client: MlflowClient, experiment: str, run: str, folder: Path, pipeline: Pipeline, card: Card) -> tuple[str, str]:
+    """Log the model of a folder as MLflow's model `model` of a run; its card goes with it. Returns its id, and its files' digest."""
     import tempfile
 
     import mlflow
@@ -158,10 +164,11 @@ def _log_model(client: MlflowClient, experiment: str, run: str, folder: Path, pi
             pip_requirements=[pin for pin in packages().split(",") if not pin.startswith(_NOT_NEEDED)] + [f"mlflow=={mlflow.__version__}"],
         )
         (path / CARD_FILE).write_bytes((folder / CARD_FILE).read_bytes())
+        digest = files_digest(path)
         client.log_model_artifacts(logged.model_id, str(path))
     client.finalize_logged_model(logged.model_id, "READY")
     client.log_outputs(run, [LoggedModelOutput(logged.model_id, step=0)])
-    return logged.model_id
+    return logged.model_id, digest
 
 
 def _create_version(

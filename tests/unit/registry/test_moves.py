@@ -1,0 +1,147 @@
+"""Moves of aliases: recorded, reverted, and made by hand."""
+
+from pathlib import Path
+
+import pytest
+
+from lakeline.errors import RegistryError
+from lakeline.registry import history, promote_by_hand, revert, roll_back, version_info
+from lakeline.registry.files import DIGEST_TAG, fetch_version, files_digest
+from lakeline.registry.moves import move_alias
+from lakeline.registry.store import connect
+
+from .conftest import NAME, World
+
+
+def stands(alias: str) -> int | None:
+    found = connect().get_registered_model(NAME).aliases.get(alias)
+    return None if found is None else int(found)
+
+
+def three(world: World) -> None:
+    world.train()
+    for run_id in ("second", "third"):
+        world.last["run_id"] = run_id
+        world.register()
+
+
+def test_promotion_is_in_the_history_with_who_when_and_why(world: World, monkeypatch: pytest.MonkeyPatch):
+    three(world)
+    monkeypatch.setenv("LAKELINE_USER", "ada")
+
+    promote_by_hand(NAME, 1, "first")
+    promote_by_hand(NAME, 2, "better on Sundays")
+
+    *_, last = [move for move in history(NAME) if move.alias == "production"]
+    assert (last.origin, last.target, last.who, last.why) == (1, 2, "ada", "better on Sundays")
+    assert last.at.endswith("+00:00")
+    assert (stands("production"), stands("previous")) == (2, 1)
+
+
+def test_promoting_what_is_in_production_changes_nothing(world: World):
+    three(world)
+    promote_by_hand(NAME, 1, "first")
+    before = history(NAME)
+
+    promote_by_hand(NAME, 1, "again")
+
+    assert history(NAME) == before
+    assert stands("previous") is None
+
+
+def test_version_that_is_not_there_is_refused(world: World):
+    three(world)
+
+    with pytest.raises(RegistryError, match=r"no version 9 .* It has: 1, 2, 3"):
+        promote_by_hand(NAME, 9, "why not")
+
+
+def test_version_whose_files_are_gone_is_not_promoted_by_hand(world: World):
+    three(world)
+    promote_by_hand(NAME, 1, "first")
+    path = Path(connect().get_model_version_download_uri(NAME, "2").removeprefix("file://"))
+    (path / "model.skops").unlink()
+
+    with pytest.raises(RegistryError, match="version 2 was not promoted: the registered model can't be loaded"):
+        promote_by_hand(NAME, 2, "hope")
+
+    assert stands("production") == 1
+
+
+def test_reverting_brings_back_what_served_and_what_was_before_it(world: World):
+    three(world)
+    for version in (1, 2, 3):
+        promote_by_hand(NAME, version, "next")
+
+    revert(NAME, 3, 2, "it predicts NaN")
+
+    assert (stands("production"), stands("previous")) == (2, 1)
+    tags = version_info(NAME, 3).tags
+    assert (tags["rolled_back_to"], tags["rolled_back_why"]) == ("2", "it predicts NaN")
+    assert history(NAME)[-1].why == "version 3 was rolled back: it predicts NaN"
+
+
+def test_reverting_the_first_version_leaves_nothing_in_production(world: World):
+    three(world)
+    promote_by_hand(NAME, 1, "first")
+
+    revert(NAME, 1, None, "it is too slow")
+
+    assert (stands("production"), stands("previous")) == (None, None)
+    assert history(NAME)[-1].target is None
+
+
+def test_reverting_a_version_that_is_no_longer_in_production_changes_nothing(world: World):
+    three(world)
+    for version in (1, 2, 3):
+        promote_by_hand(NAME, version, "next")
+    before = history(NAME)
+
+    revert(NAME, 2, 1, "late news")
+
+    assert (stands("production"), history(NAME)) == (3, before)
+
+
+def test_interrupted_move_is_recorded_once(world: World):
+    three(world)
+    client = connect()
+    move_alias(client, NAME, "production", 1, "first")
+    client.delete_registered_model_alias(NAME, "production")  # as if the move had been interrupted between record and alias
+
+    move_alias(client, NAME, "production", 1, "first")
+
+    assert [(move.origin, move.target) for move in history(NAME) if move.alias == "production"] == [(None, 1)]
+
+
+def test_rolling_back_by_hand_is_in_the_history(world: World):
+    three(world)
+    for version in (1, 2):
+        promote_by_hand(NAME, version, "next")
+
+    roll_back(NAME, "complaints")
+
+    assert (stands("production"), stands("previous")) == (1, 2)
+    assert history(NAME)[-1].why == "complaints"
+
+
+def test_history_of_an_unknown_model_says_where_to_look(world: World):
+    with pytest.raises(RegistryError, match="no model 'ghosts' in the registry"):
+        history("ghosts")
+
+
+def test_fetched_files_have_the_digest_that_was_registered(world: World, tmp_path: Path):
+    world.train()
+
+    digest = fetch_version(NAME, 1, tmp_path / "1")
+
+    assert digest == version_info(NAME, 1).tags[DIGEST_TAG] == files_digest(tmp_path / "1")
+    assert (tmp_path / "1" / "MLmodel").is_file()
+
+
+def test_files_that_were_changed_are_refused(world: World, tmp_path: Path):
+    world.train()
+    path = Path(connect().get_model_version_download_uri(NAME, "1").removeprefix("file://"))
+    (path / "model.json").write_text((path / "model.json").read_text() + " ")
+
+    with pytest.raises(RegistryError, match="version 1: its files are not those that were registered"):
+        fetch_version(NAME, 1, tmp_path / "1")
