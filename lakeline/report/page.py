@@ -9,27 +9,43 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from lakeline.report.cards import cards
-from lakeline.report.parts import Cell, identifier
+from lakeline.report.parts import Card, Cell, Section, identifier
 from lakeline.report.sections import sections
-from lakeline.report.verdict import judge
+from lakeline.report.verdict import Verdict, judge
 from lakeline.report.words import duration, moment, text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _HERE = Path(__file__).resolve().parent
 
 
 def page(record: Mapping[str, Any]) -> str:
     """See lakeline.report.build."""
-    verdict = judge(record)
+    return render(kicker(record), judge(record), meta(record), cards(record), sections(record))
+
+
+def render(kicker: str, verdict: Verdict, meta: Sequence[tuple[str, Cell]], cards: Sequence[Card], sections: Sequence[Section]) -> str:
+    """A page of its parts.
+
+    Parameters
+    ----------
+    kicker
+        What it is about, in a few words.
+    verdict
+        How it came out.
+    meta
+        Which run it was, and when.
+    cards, sections
+        Key figures, and the parts below them.
+    """
     return _template().render(
-        title=f"{kicker(record)}: {verdict.label[2:].lower()}",
-        kicker=kicker(record),
+        title=f"{kicker}: {verdict.label[2:].lower()}",
+        kicker=kicker,
         verdict=verdict,
-        meta=meta(record),
-        cards=cards(record),
-        sections=sections(record),
+        meta=meta,
+        cards=cards,
+        sections=sections,
         style=(_HERE / "style.css").read_text(encoding="utf-8"),
     )
 
