@@ -12,7 +12,7 @@ from lakeline.report.words import SPACE, compared, count, finite, listed, metric
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-Outcome = Literal["promoted", "held", "refused", "failed", "published", "checked", "repeated", "evaluated", "ended"]
+Outcome = Literal["promoted", "held", "refused", "failed", "published", "checked", "repeated", "evaluated", "deployed", "ended"]
 _LABELS: dict[Outcome, str] = {
     "promoted": "✓ Promoted",
     "held": "■ Held back",
@@ -22,6 +22,7 @@ _LABELS: dict[Outcome, str] = {
     "checked": "✓ Checked",
     "repeated": "= Nothing new",
     "evaluated": "● Evaluated",
+    "deployed": "✓ Deployed",
     "ended": "● Ended",
 }
 

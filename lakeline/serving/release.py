@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 Variant = Literal["production", "challenger"]
@@ -79,6 +80,17 @@ class Release:
     def same_model(self) -> tuple[str, int, str]:
         """What two releases that answer alike have in common."""
         return self.model, self.version, self.digest
+
+    def to_json(self) -> str:
+        """Give all of it as text, which a step hands to the next, and which is kept where it runs."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Release:
+        """Read what `to_json` gave."""
+        fields = json.loads(text)
+        route = fields.pop("route", None)
+        return cls(**fields, route=Route(**route) if route else None)
 
 
 def variant_of(key: str, experiment: str, weight: float) -> Variant:
