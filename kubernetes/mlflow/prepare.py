@@ -43,6 +43,7 @@ def main() -> None:
         store.init_db(users)
         ensure_user(store, os.environ["MLFLOW_AUTH_ADMIN_USERNAME"], os.environ["MLFLOW_AUTH_ADMIN_PASSWORD"], is_admin=True)
         ensure_user(store, os.environ["STEPS_USERNAME"], os.environ["STEPS_PASSWORD"], is_admin=False)
+        ensure_user(store, os.environ["SERVING_USERNAME"], os.environ["SERVING_PASSWORD"], is_admin=False)
 
 
 def migrate(uri: str) -> None:

@@ -8,7 +8,7 @@ tries=0
 while :; do
   if shell "s3.bucket.list" >/tmp/buckets; then
     missing=""
-    for bucket in lakeline mlflow; do
+    for bucket in lakeline mlflow predictions; do
       grep -qE "^ *$bucket([[:space:]]|$)" /tmp/buckets || missing="$missing $bucket"
     done
     if [ -z "$missing" ]; then

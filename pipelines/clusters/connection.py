@@ -42,6 +42,7 @@ KEYS = {
     "MLFLOW_TRACKING_USERNAME": ("lakeline-mlflow", "MLFLOW_TRACKING_USERNAME"),
     "MLFLOW_TRACKING_PASSWORD": ("lakeline-mlflow", "MLFLOW_TRACKING_PASSWORD"),
     "LAKELINE_EVENTS_TOKEN": ("lakeline-events", "token"),
+    "LAKELINE_SERVING_TOKEN": ("lakeline-serving", "LAKELINE_SERVING_TOKEN"),
 }
 """Secret and key behind a variable."""
 

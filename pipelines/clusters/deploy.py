@@ -12,7 +12,7 @@ from typing import Any
 
 from pipelines.clusters import health, manifests, secrets
 from pipelines.clusters import kubectl as k
-from pipelines.clusters.wanted import PIPELINES, SERVICES
+from pipelines.clusters.wanted import PIPELINES, SERVICES, SERVING
 
 EVENTS = "argo-events"
 NAMESPACES = (PIPELINES, EVENTS, SERVICES)
@@ -59,10 +59,10 @@ def deploy(overlay: str, timeout: float, say: Say) -> Deployed:
     deployed = Deployed()
     _pipelines(deployed, say)
     _events(deployed, say)
-    _apply(deployed, "namespace of the services", manifests.build(manifests.folder() / "namespace"), say)
+    _apply(deployed, "namespaces of services and models", manifests.build(manifests.folder() / "namespace"), say)
     if "kind: ExternalSecret\n" in wanted:  # what a vault has is not made here
         _apply(deployed, f"overlay {overlay}", wanted, say)
-        for namespace in (SERVICES, PIPELINES):
+        for namespace in (SERVICES, PIPELINES, SERVING):
             k.kubectl("--namespace", namespace, "wait", "--for=condition=Ready", "externalsecrets", "--all", "--timeout=120s", timeout=150)
     deployed.secrets = secrets.ensure(overlay)
     made = [outcome for outcome in deployed.secrets if outcome.did != "kept"]

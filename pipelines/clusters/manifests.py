@@ -18,7 +18,8 @@ from lakeline.errors import UsageError
 from pipelines.clusters import kubectl as k
 
 OVERLAYS = ("kind", "production")
-STEPS_IMAGE = "ghcr.io/lakeline/steps"
+IMAGES = {"LAKELINE_STEPS_IMAGE": "ghcr.io/lakeline/steps", "LAKELINE_SERVING_IMAGE": "ghcr.io/lakeline/serving"}
+"""Variables that put another image in the place of one of ours."""
 _WHERE = "where.yaml"
 _REMOTE = ("github.com/", "https://", "git@", "ssh://")
 
@@ -74,7 +75,7 @@ def overlay(name: str) -> str:
 
 
 def build(*resources: str | Path, components: Sequence[Path] = ()) -> str:
-    """Build kustomizations together; steps run in the image that LAKELINE_STEPS_IMAGE names, if it does."""
+    """Build kustomizations together, with the images that LAKELINE_STEPS_IMAGE and LAKELINE_SERVING_IMAGE name, if they do."""
     with tempfile.TemporaryDirectory(prefix="lakeline-") as made:
         root = Path(made).resolve()
         kustomization: dict[str, Any] = {
@@ -161,16 +162,17 @@ def _state(path: Path) -> dict[str, str]:
 
 
 def _images() -> list[dict[str, str]]:
-    image = os.environ.get("LAKELINE_STEPS_IMAGE")
-    if not image:
-        return []
+    return [_image(variable, name, os.environ[variable]) for variable, name in IMAGES.items() if os.environ.get(variable)]
+
+
+def _image(variable: str, ours: str, image: str) -> dict[str, str]:
     name, at, digest = image.partition("@")
     if at:
-        return [{"name": STEPS_IMAGE, "newName": name.rpartition(":")[0] if ":" in name.rpartition("/")[2] else name, "digest": digest}]
+        return {"name": ours, "newName": name.rpartition(":")[0] if ":" in name.rpartition("/")[2] else name, "digest": digest}
     name, colon, tag = image.rpartition(":")
     if not colon or "/" in tag:
-        raise UsageError(f"LAKELINE_STEPS_IMAGE is {image}, which says no version. Give a tag or a digest: {image}:TAG")
-    return [{"name": STEPS_IMAGE, "newName": name, "newTag": tag}]
+        raise UsageError(f"{variable} is {image}, which says no version. Give a tag or a digest: {image}:TAG")
+    return {"name": ours, "newName": name, "newTag": tag}
 
 
 def _seen_from(root: Path, resource: str | Path) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from lakeline.errors import UsageError
 from pipelines.clusters import kubectl as k
-from pipelines.clusters.wanted import MAY_BE_ABSENT, SERVICES, WANTED, Wanted, wanted
+from pipelines.clusters.wanted import MAY_BE_ABSENT, SERVICES, SERVING, WANTED, Wanted, wanted
 
 LABELS = {"app.kubernetes.io/part-of": "lakeline"}
 
@@ -135,12 +135,15 @@ def restart(outcomes: list[Outcome]) -> list[str]:
     restarted: list[str] = []
     for reader in order:
         kind, _, name = reader.partition("/")
-        if name and not k.exists(kind, name, SERVICES):
-            continue
-        k.kubectl("--namespace", SERVICES, "rollout", "restart", *reader.split())
-        if name:
+        if reader.startswith("deployment --"):  # those with a label: of none, or of many
+            namespace, what = (SERVING, "servers of models") if "model-server" in reader else (SERVICES, "event source")
+            if k.get("deployment", namespace, reader.partition(" ")[2]):
+                k.kubectl("--namespace", namespace, "rollout", "restart", *reader.split())
+                restarted.append(what)
+        elif k.exists(kind, name, SERVICES):
+            k.kubectl("--namespace", SERVICES, "rollout", "restart", reader)
             k.kubectl("--namespace", SERVICES, "rollout", "status", reader, "--timeout=300s", timeout=330)
-        restarted.append(name or reader.rpartition("=")[2] + " (event source)")
+            restarted.append(name)
     return restarted
 
 

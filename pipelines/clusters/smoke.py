@@ -102,12 +102,30 @@ def pipelines_open(client: httpx.Client, env: Mapping[str, str]) -> str:
     return f"knows {answer.get('total_size', 0)} pipelines"
 
 
+def predictions_open(_: httpx.Client, env: Mapping[str, str]) -> str:
+    """The object store takes what servers will log of predictions, and gives it to steps."""
+    from lakeline.serving.store import filesystem
+
+    files, root = filesystem(env["LAKELINE_PREDICTIONS"])
+    path = f"{root}/smoke/{secrets.token_hex(4)}.txt"
+    try:
+        files.pipe_file(path, _TEXT)
+        read = files.cat_file(path)
+        files.rm_file(path)
+    except OSError as error:
+        raise _Wrong(f"{env['LAKELINE_PREDICTIONS']} at {env['AWS_ENDPOINT_URL']}: {error}") from error
+    if read != _TEXT:
+        raise _Wrong(f"the object store gave back {read[:50]!r} for {_TEXT!r}.")
+    return f"wrote and read an object in {env['LAKELINE_PREDICTIONS']}"
+
+
 QUESTIONS: dict[str, Callable[[httpx.Client, Mapping[str, str]], str]] = {
     "lakeFS refuses strangers": lakefs_closed,
     "lakeFS keeps objects": lakefs_open,
     "MLflow refuses strangers": mlflow_closed,
     "MLflow keeps artifacts": mlflow_open,
     "Kubeflow Pipelines answers": pipelines_open,
+    "the log of predictions keeps objects": predictions_open,
 }
 
 

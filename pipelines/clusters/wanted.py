@@ -8,8 +8,8 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-SERVICES, PIPELINES = "lakeline", "kubeflow"
-"""Namespaces of Lakeline's services, and of Kubeflow Pipelines' steps."""
+SERVICES, PIPELINES, SERVING = "lakeline", "kubeflow", "lakeline-serving"
+"""Namespaces of Lakeline's services, of Kubeflow Pipelines' steps, and of the models that are served."""
 
 Lookup = Callable[[str, str], str]
 """Value of a key of a Secret, which is made before its use."""
@@ -71,12 +71,13 @@ def _identities(look: Lookup) -> str:
             ],
             "actions": [f"{verb}:{bucket}" for verb in verbs],
         }
-        for client, bucket in (("lakefs", "lakeline"), ("mlflow", "mlflow"))
+        for client, bucket in (("lakefs", "lakeline"), ("mlflow", "mlflow"), ("predictions", "predictions"))
     ]
     return json.dumps({"identities": identities}, indent=1)
 
 
 _LAKEFS, _MLFLOW, _POSTGRES, _OBJECTS = "deployment/lakefs", "deployment/mlflow", "statefulset/postgres", "statefulset/objectstore"
+_SERVERS = "deployment --selector=app.kubernetes.io/name=model-server"
 
 WANTED = (
     Wanted(
@@ -93,9 +94,11 @@ WANTED = (
             "LAKEFS_SECRET_ACCESS_KEY": secret_key,
             "MLFLOW_ACCESS_KEY_ID": access_key,
             "MLFLOW_SECRET_ACCESS_KEY": secret_key,
+            "PREDICTIONS_ACCESS_KEY_ID": access_key,
+            "PREDICTIONS_SECRET_ACCESS_KEY": secret_key,
             "s3.json": _identities,
         },
-        restarts=(_OBJECTS, _LAKEFS, _MLFLOW),
+        restarts=(_OBJECTS, _LAKEFS, _MLFLOW, _SERVERS),
     ),
     Wanted(
         "lakeline-lakefs",
@@ -110,6 +113,30 @@ WANTED = (
         {"MLFLOW_TRACKING_USERNAME": _text("lakeline"), "MLFLOW_TRACKING_PASSWORD": password},
         namespaces=(SERVICES, PIPELINES),
         restarts=(_MLFLOW,),
+    ),
+    Wanted(
+        "serving-mlflow",
+        "name and password by which the servers of models fetch them from MLflow; that user owns nothing there",
+        {"MLFLOW_TRACKING_USERNAME": _text("serving"), "MLFLOW_TRACKING_PASSWORD": password},
+        namespaces=(SERVICES, SERVING),
+        restarts=(_MLFLOW,),
+    ),
+    Wanted(
+        "lakeline-serving",
+        "token that callers show to the servers of models",
+        {"LAKELINE_SERVING_TOKEN": secret_key},
+        namespaces=(SERVICES, PIPELINES, SERVING),
+        restarts=(_SERVERS,),
+    ),
+    Wanted(
+        "lakeline-predictions",
+        "keys to the bucket in which servers log predictions",
+        {
+            "AWS_ACCESS_KEY_ID": _same("objectstore", "PREDICTIONS_ACCESS_KEY_ID"),
+            "AWS_SECRET_ACCESS_KEY": _same("objectstore", "PREDICTIONS_SECRET_ACCESS_KEY"),
+        },
+        namespaces=(SERVING, PIPELINES),
+        restarts=(_SERVERS,),
     ),
     Wanted(
         "lakeline-events",

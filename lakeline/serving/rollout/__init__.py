@@ -1,1 +1,1 @@
-"""Releases on Kubernetes: the only place that talks to its API."""
+"""Releases on Kubernetes: the objects that a model is served by, and how one version takes another's place there."""

@@ -1,0 +1,194 @@
+"""Kubernetes as a place where releases run: `lakeline.serving.site.Site`, by Deployments in a namespace."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from lakeline.serving.release import Release, Variant
+from lakeline.serving.rollout import health, lease, names, objects, pod, wait
+from lakeline.serving.rollout.api import Api, Object, in_cluster
+from lakeline.serving.rollout.sharing import Sharing
+from lakeline.settings import get_settings
+
+if TYPE_CHECKING:
+    from lakeline.data.servingspec import Serving
+
+_STEPS = "kubeflow"
+_TRIAL = "trial"
+_LEFT = 900
+"""Seconds after which a trial's pod ends by itself, whatever has become of who started it; beyond its deadline."""
+_LONGEST = 1000
+
+
+class KubernetesSite:
+    """A Deployment for each variant of a model, and a Service in front of them.
+
+    What is there says all: nothing is remembered between two calls but who holds what.
+    """
+
+    name = "kubernetes"
+
+    def __init__(self) -> None:
+        settings = get_settings()
+        self._api = Api(settings.serving_namespace)
+        self._gateway = settings.serving_gateway if settings.serving_gateway and self._api.knows("HTTPRoute") else ""
+        self._sharing = Sharing(self._api, self._gateway)
+        self._leases: dict[str, lease.Lease] = {}
+
+    def serving(self, model: str) -> Mapping[Variant, Release]:
+        """Releases that are rolled out, as their Deployments say."""
+        return {variant: objects.release_of(found) for variant, found in self._sharing.deployments(model).items()}
+
+    def url(self, model: str, variant: Variant | None = None) -> str:
+        """Address of the Service: by name in the cluster, by number from outside; the gateway's, if there is one, for callers."""
+        if variant is None and self._gateway:
+            address = self._sharing.address()
+            if address:
+                return f"{address}/{names.base(model)}"
+        name = names.own(model, variant) if variant else names.base(model)
+        if not in_cluster():
+            found = self._api.get("Service", name)
+            if found:
+                return f"http://{found['spec']['clusterIP']}:{names.PORT}"
+        return f"http://{name}.{self._api.namespace}.svc.cluster.local:{names.PORT}"
+
+    @contextmanager
+    def hold(self, model: str, holder: str) -> Generator[None]:
+        """Hold the model's Lease; it is given up when left, and anybody's a minute after the last sign of life.
+
+        Raises
+        ------
+        DeploymentUnderWay
+            If somebody else holds it.
+        """
+        with lease.held(self._api, model, holder) as held:
+            self._leases[model] = held
+            try:
+                yield
+            finally:
+                del self._leases[model]
+
+    @contextmanager
+    def trial(self, release: Release, serving: Serving) -> Generator[str]:
+        """Run a server of a release in a pod that no Service leads to, and give its address.
+
+        Raises
+        ------
+        RolloutFailed
+            If it doesn't become ready.
+        """
+        self._check(release.model)
+        self._policy(release.model)
+        self._end_trials(release.model)
+        # It answers all it is asked itself, and none of it is logged: nobody called.
+        template = pod.template(replace(release, route=None), serving, replace(pod.Where.of_settings(), predictions=""))
+        name = f"{names.base(release.model)}-{_TRIAL}-{secrets.token_hex(3)}"
+        labels = template["metadata"]["labels"] | {names.VARIANT: _TRIAL}
+        spec = template["spec"] | {"restartPolicy": "Never", "activeDeadlineSeconds": serving.deadline + _LEFT}
+        metadata = template["metadata"] | {"name": name, "labels": labels}
+        self._api.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+        try:
+            yield wait.started(self._api, release, name, serving.deadline, lambda: self._check(release.model))
+        finally:
+            self._end_trials(release.model)
+
+    def roll_out(self, release: Release, serving: Serving) -> None:
+        """Apply what a release is served by, and wait until its pods are the ones that serve.
+
+        Raises
+        ------
+        RolloutFailed
+            If one of its pods can't come up, or they aren't ready within the deadline.
+        """
+        model, variant = release.model, release.variant
+        self._check(model)
+        before = self._api.get("Deployment", names.own(model, variant))
+        made = objects.deployment(release, serving, pod.Where.of_settings(), _previous(before, release))
+        rollout = made["spec"]["template"]["metadata"]["labels"][names.ROLLOUT]
+        self._end(release, rollout)
+        self._policy(model)
+        self._api.apply(objects.service(model, variant, names.selector(model, variant)))
+        self._api.apply(objects.budget(model, variant))
+        applied = self._api.apply(made)
+        weight = self._sharing.weight(model)
+        least = self._sharing.scale(applied, weight)
+        self._sharing.lead(model, weight)
+        wait.rolled_out(self._api, release, rollout, least, serving.deadline, lambda: self._check(model))
+
+    def withdraw(self, model: str, variant: Variant) -> None:
+        """Remove a variant's Deployment; its pods end when what is under way is answered. Without any variant, nothing leads here."""
+        self._check(model)
+        if self._sharing.weight(model) is not None:
+            self.share(model, None)
+        for kind in ("HorizontalPodAutoscaler", "Deployment", "PodDisruptionBudget", "Service"):
+            self._api.delete(kind, names.own(model, variant))
+        if not self._sharing.deployments(model):  # its policy stays: pods that end still answer
+            if self._gateway:
+                self._api.delete("HTTPRoute", names.base(model))
+            self._api.delete("Service", names.base(model))
+
+    def share(self, model: str, weight: float | None) -> None:
+        """Share requests by weights of the gateway's route; without a gateway by numbers of servers, as near as these come.
+
+        Raises
+        ------
+        ServingError
+            If there is no challenger, or the gateway doesn't take the route.
+        RolloutFailed
+            If servers that the numbers want don't become ready.
+        """
+        self._check(model)
+        self._sharing.share(model, weight, lambda: self._check(model))
+
+    def tell(self, model: str, reason: str, message: str, *, warning: bool = False) -> None:
+        """Make an event of the Deployment in production: `kubectl describe` shows it."""
+        name = names.own(model, "production")
+        found = self._api.get("Deployment", name)
+        now = f"{self._api.now():%Y-%m-%dT%H:%M:%SZ}"
+        about = {"apiVersion": "apps/v1", "kind": "Deployment", "name": name, "namespace": self._api.namespace}
+        self._api.create(
+            {
+                "apiVersion": "v1",
+                "kind": "Event",
+                "metadata": {"name": f"{name}.{secrets.token_hex(8)}", "labels": names.labels(model)},
+                "involvedObject": about | ({"uid": found["metadata"]["uid"]} if found else {}),
+                "type": "Warning" if warning else "Normal",
+                "reason": reason,
+                "message": message if len(message) <= _LONGEST else f"{message[: _LONGEST - 1]}…",
+                "source": {"component": "lakeline"},
+                "firstTimestamp": now,
+                "lastTimestamp": now,
+                "count": 1,
+            }
+        )
+
+    def _check(self, model: str) -> None:
+        """Raise if the Lease that we hold is ours no more."""
+        if model in self._leases:
+            self._leases[model].check()
+
+    def _policy(self, model: str) -> None:
+        self._api.apply(objects.policy(model, _STEPS, self._gateway.partition("/")[0]))
+
+    def _end(self, release: Release, rollout: str) -> None:
+        """End pods of this template that have crashed in an earlier try: new ones are made in their place, and not minutes later."""
+        for each in self._api.find("Pod", names.selector(release.model, release.variant) | {names.ROLLOUT: rollout}):
+            if health.crashed(each):
+                self._api.delete("Pod", each["metadata"]["name"])
+
+    def _end_trials(self, model: str) -> None:
+        """End the pods of trials: one at a time, so that any other is what a killed run left."""
+        for each in self._api.find("Pod", names.selector(model, _TRIAL)):
+            self._api.delete("Pod", each["metadata"]["name"], grace=1)
+
+
+def _previous(before: Object | None, release: Release) -> str:
+    """Version that a release takes the place of; the one before that, if it is there already."""
+    if before is None:
+        return ""
+    version = objects.told(before, "version")
+    return objects.told(before, "previous") if version == str(release.version) else version
