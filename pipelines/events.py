@@ -8,14 +8,14 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from lakeline.errors import LakeConflict, LakelineError, LakeNotFound, PipelinesError, describe
+from lakeline.errors import LakeConflict, LakelineError, LakeNotFound, describe
 from lakeline.events.deliveries import HOOK_PATH, SHORT, Unseen, claim, fate, fates, unseen
 from lakeline.events.payload import Arrival, MalformedEvent, Merge, parse
 from lakeline.lake import CommitId, list_lakes, open_lake
 from lakeline.lake.base import MAIN
+from pipelines.reactions import SAID, UNDER_WAY, Reaction, start
 
 if TYPE_CHECKING:
     from kfp import Client
@@ -26,36 +26,8 @@ WAIT = 60.0
 """Seconds that a claimed run has to appear before the catch-up takes it for lost: more than the start of one can take."""
 
 _DATA_CLAIM = "run/data/"
-_UNDER_WAY = frozenset({"PENDING", "RUNNING"})
 _LOOKED_AT = 5
 _NAMED = 3
-
-Outcome = Literal["started", "claimed", "trained", "trained by its own run", "no delivery", "under way", "failed"]
-
-_SAID = {
-    "no delivery": "it changed no clean rows of main, so there is nothing to train from",
-    "trained": "a model was trained from it already",
-    "trained by its own run": "the run that merged it trains from it as well",
-    "claimed": "another delivery of this event has started the run",
-    "under way": "a run of the same arrivals was started already",
-}
-
-
-@dataclass(frozen=True)
-class Reaction:
-    """What was done about an event: `outcome`, and the run that was started, if one was."""
-
-    event: str
-    dataset: str
-    commit: str | None
-    outcome: Outcome
-    run: str
-    run_id: str | None
-    message: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Represent as JSON can."""
-        return asdict(self)
 
 
 def training_of(dataset: str, commit: str) -> dict[str, Any]:
@@ -136,7 +108,7 @@ def on_arrival(text: str) -> Reaction:
     version = remote.ready(client, "data")
     taken = _runs_under_way(client, name) if event.version is None else not _claim_data(lake, arrivals, event.version)
     if taken:
-        return Reaction("arrival", lake.name, None, "under way", name, None, f"{lake.name}: {_SAID['under way']}.")
+        return Reaction("arrival", lake.name, None, "under way", name, None, f"{lake.name}: {SAID['under way']}.")
     run_id = remote.submit(client, version, {"dataset": lake.name, "arrivals": arrivals}, name)
     return Reaction("arrival", lake.name, None, "started", name, run_id, f"{name}: started.")
 
@@ -204,30 +176,13 @@ def _start(client: Client, lake: Lake, delivery: Unseen) -> Reaction:
 
 
 def _started(event: str, client: Client, version: Any, dataset: str, commit: str) -> Reaction:
-    from pipelines import remote
-
     name = run_name(dataset, commit)
-    try:
-        run_id = remote.submit(client, version, training_of(dataset, commit), name)
-    except PipelinesError as error:
-        found = _found(client, name)  # perhaps its answer was lost only
-        if not found:
-            raise PipelinesError(f"{error} The run was claimed and not started: the catch-up starts it.") from error
-        run_id = found[0]
+    run_id = start(client, version, training_of(dataset, commit), name)
     return Reaction(event, dataset, commit, "started", name, run_id, f"{name}: started.")
 
 
-def _found(client: Client, name: str) -> list[str]:
-    from pipelines import remote
-
-    try:
-        return remote.find_runs(client, name)
-    except PipelinesError:
-        return []
-
-
 def _nothing(event: str, lake: Lake, commit: str, found: Any) -> Reaction:
-    message = f"{lake.name} {commit[:SHORT]}: {_SAID[found]}."
+    message = f"{lake.name} {commit[:SHORT]}: {SAID[found]}."
     return Reaction(event, lake.name, commit, found, run_name(lake.name, commit), None, message)
 
 
@@ -249,7 +204,7 @@ def _runs_under_way(client: Client, name: str) -> bool:
 
     found = remote.find_runs(client, name)[:_LOOKED_AT]
     with remote.speaking():
-        return any(client.get_run(run_id).state in _UNDER_WAY for run_id in found)
+        return any(client.get_run(run_id).state in UNDER_WAY for run_id in found)
 
 
 def standing(dataset: str) -> Mapping[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -16,6 +16,8 @@ REPOSITORY = r"^[a-z0-9][a-z0-9-]{2,62}$"
 COMMIT = r"^([0-9a-f]{64}|[0-9a-f]{40})$"
 ARRIVAL = r"^[A-Za-z0-9_-]{1,100}$"
 VERSION = r"^[A-Za-z0-9._-]{1,100}$"
+NUMBER = r"^[1-9][0-9]{0,8}$"
+DELIVERY = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 
 _SHOWN = 60
 _MISTAKES = 3
@@ -58,6 +60,24 @@ class Arrival(_Event):
     """What tells this state of the files from another, such as an object's ETag: one run for each."""
 
 
+class Alias(_Event):
+    """The alias `production` was set to a version of a model, as the gate passes it on."""
+
+    delivery: Annotated[str, Field(pattern=DELIVERY)]
+    """MLflow's id of it: one for each time that somebody sets the alias."""
+    model: Annotated[str, Field(pattern=REPOSITORY)]
+    alias: Literal["production"]
+    version: Annotated[str, Field(pattern=NUMBER)]
+
+
+class Webhook(_Event):
+    """What MLflow's registry tells of, whatever it is."""
+
+    entity: Annotated[str, Field(max_length=100)]
+    action: Annotated[str, Field(max_length=100)]
+    data: dict[str, Any]
+
+
 _E = TypeVar("_E", bound=_Event)
 
 
@@ -67,13 +87,13 @@ def parse(kind: type[_E], text: str) -> _E:
     Parameters
     ----------
     kind
-        `Merge` or `Arrival`.
+        `Merge`, `Arrival`, `Alias` or `Webhook`.
     text
         Body of the request: one JSON object.
 
     Returns
     -------
-    Merge or Arrival
+    Merge, Arrival, Alias or Webhook
         As the class says.
 
     Raises

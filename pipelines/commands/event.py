@@ -49,24 +49,76 @@ def arrival(event: EVENT, as_json: JSON = False) -> None:
     _print(on_arrival(event).to_dict())
 
 
+@app.command()
+def alias(event: EVENT, as_json: JSON = False) -> None:
+    """React to a move of the alias production: start the deployment of the version that it was moved to, once.
+
+    EVENT is what the gate passes on, for example:
+
+      lakeline event alias '{"delivery": "0f0f…", "model": "NAME", "alias": "production", "version": "3"}'
+
+    While another version is being deployed, its end is waited for.
+
+    JSON: as `merge`; outcome started, claimed, "under way", deployed, or superseded if the alias has moved on.
+    """
+    from pipelines.deployments import on_alias
+
+    _print(on_alias(event).to_dict())
+
+
 @app.command("catch-up")
 def catch_up(
     days: Annotated[float, typer.Option(min=0, help="How old deliveries may be.")] = 7,
     wait: Annotated[float, typer.Option(min=0, help="Seconds that a claimed run has to appear before it counts as lost.")] = 60,
     as_json: JSON = False,
 ) -> None:
-    """Start the runs of deliveries whose event was lost, or whose run was claimed and never started.
+    """Start the runs whose event was lost, or that were claimed and never started: of deliveries, and of moves of the alias production.
 
-    Deliveries from before `lakeline lake init` are left alone. One JSON object a line for each that had no run: as `merge`.
-    Exit code 1 if one of them, or a data set, can't be dealt with now.
+    Deliveries from before `lakeline lake init` are left alone, and so is a version whose deployment was tried since the alias moved there.
+    One JSON object a line for each that had no run: as `merge`. Exit code 1 if one of them, or a data set, can't be dealt with now.
     """
-    from pipelines import events
+    from itertools import chain
+
+    from pipelines import deployments, events
 
     failed = False
-    for reaction in events.catch_up(days, wait):
+    for reaction in chain(events.catch_up(days, wait), deployments.catch_up(wait)):
         _print(reaction.to_dict())
         failed |= reaction.outcome == "failed"
     raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def gate() -> None:
+    """Serve the gate that takes MLflow's webhooks, and passes on what MLflow has signed to the event source.
+
+    LAKELINE_GATE_SECRET is the webhook's secret, LAKELINE_GATE_PREVIOUS the one before, LAKELINE_GATE_HOST and LAKELINE_GATE_PORT where
+    it listens (127.0.0.1, 8080); LAKELINE_EVENTS_URL and LAKELINE_EVENTS_TOKEN lead to the event source. SIGTERM ends it.
+    """
+    from lakeline.events.gate import serve
+
+    serve()
+
+
+@app.command()
+def deployed(
+    model: Annotated[str, typer.Argument(help="Name of the model.", show_default=False)],
+    version: Annotated[int, typer.Argument(min=1, help="Version that was promoted.", show_default=False)],
+    timeout: Annotated[float, typer.Option(min=0, help="Minutes to wait at most; the deployment goes on after that.")] = 45,
+    as_json: JSON = False,
+) -> None:
+    """Wait until a version that was promoted serves; exit code 1 if it doesn't, with the reason.
+
+    It watches the run that the move of the alias starts, or, where that event is lost, the catch-up.
+
+    JSON: pipeline, dataset, version, run_id, url, status (succeeded or failed), error, seconds.
+    """
+    from pipelines.awaiting import await_deployment
+
+    result = await_deployment(model, version, timeout)
+    _print(result)
+    if result["status"] != "succeeded":
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -10,11 +11,10 @@ from lakeline.data.specfile import PINNED_SQL, PINNED_YAML, local_spec
 from lakeline.lake import CommitId, Lake, open_lake, server
 from lakeline.settings import get_settings
 from tests.kubeflow import Kubeflow, named
+from tests.unit.events.receiver import TOKEN, Receiver
 from tests.unit.lake.conftest import lakefs, lakefs_server, store
 
 __all__ = ["lakefs", "lakefs_server", "store"]
-
-TOKEN = secrets.token_hex(16)
 
 
 def new_lake(*, create: bool = True) -> Lake:
@@ -75,3 +75,16 @@ def lakefs_with_hooks(
     get_settings.cache_clear()
     yield own
     server.release(folder)
+
+
+@pytest.fixture
+def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
+    """A receiver that the environment names."""
+    with Receiver() as one:
+        threading.Thread(target=one.serve_forever, args=(0.01,), daemon=True).start()
+        monkeypatch.setenv("LAKELINE_EVENTS_URL", one.url)
+        monkeypatch.setenv("LAKELINE_EVENTS_TOKEN", TOKEN)
+        get_settings.cache_clear()
+        yield one
+        one.shutdown()
+    get_settings.cache_clear()

@@ -1,10 +1,6 @@
 """The webhook in a real lakeFS, and what is sent and sent again, to a real receiver."""
 
 import json
-import threading
-import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -19,57 +15,8 @@ from lakeline.settings import get_settings
 from pipelines import events
 from pipelines.cli import app
 from tests.kubeflow import Kubeflow
-from tests.unit.events.conftest import TOKEN, deliver, new_lake
-
-
-class Receiver(ThreadingHTTPServer):
-    """Takes events as the event source does: with the right token only."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Taking)
-        self.url = f"http://127.0.0.1:{self.server_port}"
-        self.taken: list[tuple[str, str]] = []
-        self.refused = 0
-
-    def wait(self, count: int) -> list[str]:
-        """Bodies of what was taken, once there are so many."""
-        deadline = time.monotonic() + 20
-        while len(self.taken) < count and time.monotonic() < deadline:
-            time.sleep(0.02)
-        return [body for _, body in self.taken]
-
-
-class _Taking(BaseHTTPRequestHandler):
-    server: Receiver  # pyright: ignore[reportIncompatibleVariableOverride]
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Say nothing."""
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        right = self.headers.get("Authorization") == f"Bearer {TOKEN}"
-        if right:
-            self.server.taken.append((self.path, body))
-        else:
-            self.server.refused += 1
-        self.send_response(200 if right else 401)
-        self.end_headers()
-        self.wfile.write(b"success" if right else b"Invalid Auth token")
-
-
-@pytest.fixture
-def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
-    """A receiver that the environment names."""
-    with Receiver() as one:
-        threading.Thread(target=one.serve_forever, args=(0.01,), daemon=True).start()
-        monkeypatch.setenv("LAKELINE_EVENTS_URL", one.url)
-        monkeypatch.setenv("LAKELINE_EVENTS_TOKEN", TOKEN)
-        get_settings.cache_clear()
-        yield one
-        one.shutdown()
-    get_settings.cache_clear()
+from tests.unit.events.conftest import deliver, new_lake
+from tests.unit.events.receiver import TOKEN, Receiver
 
 
 def command(*words: str) -> tuple[int, dict[str, Any]]:

@@ -1,0 +1,96 @@
+"""What becomes of a promotion: its deployment, followed to its end."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from lakeline.errors import PipelinesError
+from lakeline.events.alias import Standing, moved, standing
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from kfp import Client
+
+    from pipelines.deployments import Deployment
+
+_INTERVAL = 5.0
+
+
+def await_deployment(model: str, version: int, minutes: float) -> dict[str, Any]:
+    """Wait until a version serves, or it is known that it won't.
+
+    Parameters
+    ----------
+    model, version
+        What was promoted.
+    minutes
+        How long to wait at most.
+
+    Returns
+    -------
+    dict
+        pipeline, dataset, version, run_id, url, status ("succeeded" or "failed"), error, seconds.
+
+    Raises
+    ------
+    PipelinesError
+        If neither is so by then.
+    RegistryError
+        If the registry is out of reach.
+    """
+    from pipelines import outcome, remote
+
+    client = remote.connect()
+    began = time.monotonic()
+    until = began + minutes * 60
+    promoted = moved(model, version)
+    while True:
+        at = standing(model)
+        if at is not None and at.wanted == version and not at.pending:
+            return _result(model, version, None, None, began)
+        run = _run(client, model, version, promoted)
+        if run is not None:
+            ending = outcome.wait(client, run.run_id, lambda _: None, max((until - time.monotonic()) / 60, 0))
+            return _result(model, version, run.run_id, ending.error or _elsewhere(standing(model), version), began)
+        if at is None or at.wanted != version:
+            return _result(model, version, None, _elsewhere(at, version), began)
+        if time.monotonic() > until:
+            raise PipelinesError(
+                f"{model} version {version}: no deployment began within {minutes:g} minutes. The catch-up starts one whose event was lost; "
+                'docs/EVENTS.md, "See each hop", says where to look.'
+            )
+        time.sleep(_INTERVAL)
+
+
+def _run(client: Client, model: str, version: int, promoted: datetime | None) -> Deployment | None:
+    """The newest run that deploys the version since it was promoted."""
+    from pipelines.deployments import deployments
+
+    runs = (run for run in deployments(client, model) if run.version == version)
+    return next((run for run in runs if promoted is None or run.created > promoted), None)
+
+
+def _elsewhere(at: Standing | None, version: int) -> str | None:
+    """What is against the version's serving, if something is."""
+    if at is None:
+        return "the alias production stands nowhere: the version was taken out of production, and none was there before."
+    if at.wanted != version:
+        return f"the alias production has moved on to version {at.wanted}."
+    return f"its deployment succeeded, but version {at.deployed} serves." if at.pending else None
+
+
+def _result(model: str, version: int, run_id: str | None, error: str | None, began: float) -> dict[str, Any]:
+    from pipelines.remote import run_url
+
+    return {
+        "pipeline": "deployment",
+        "dataset": model,
+        "version": version,
+        "run_id": run_id,
+        "url": run_url(run_id) if run_id else None,
+        "status": "failed" if error else "succeeded",
+        "error": error,
+        "seconds": round(time.monotonic() - began, 1),
+    }
