@@ -1,0 +1,120 @@
+"""Uvicorn, told to end, goes on answering until its callers have left: so that none of their requests is dropped."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Generator
+
+    from lakeline.serving.app import Application
+    from lakeline.serving.environment import ServerSettings
+    from lakeline.serving.logs import Journal
+
+_KEEP_ALIVE = 75
+"""Seconds that a connection may be idle: longer than what commonly stands in front of a server, so that it is not we who hang up."""
+
+_BACKLOG = 2048
+_LOOK = 0.05
+_QUIET, _QUIET_ALONE = 0.1, 1.0
+"""Seconds without a connection after which nobody is expected any more: where others accept as well, and where nobody else does."""
+
+
+class DrainingServer(uvicorn.Server):
+    """Serves an application until SIGTERM or SIGINT, and then until its callers have gone.
+
+    A caller whose connection is idle may send its next request at any moment, and sees an error if the connection is closed in that
+    moment. So connections are closed with an answer, which says so (`Connection: close`); only those that ask nothing are closed without.
+
+    Parameters
+    ----------
+    app
+        What answers.
+    settings
+        `timeout` and `drain`, in seconds.
+    journal
+        What happens is told.
+    ready
+        Called when it answers.
+    alone
+        Whether no other process accepts on the same socket. Where one does, new callers are left to it from the signal on.
+    """
+
+    def __init__(self, app: Application, settings: ServerSettings, journal: Journal, ready: Callable[[], object], *, alone: bool) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                lifespan="off",
+                ws="none",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                timeout_keep_alive=_KEEP_ALIVE,
+                timeout_graceful_shutdown=math.ceil(settings.timeout) + 1,
+                # As many connections are accepted at once: of those that several processes share, each is to take one at a time.
+                backlog=_BACKLOG if alone else 1,
+            )
+        )
+        self._app = app
+        self._drain_seconds = settings.drain
+        self._journal = journal
+        self._ready = ready
+        self._alone = alone
+        self._draining: asyncio.Task[None] | None = None
+
+    def run_until_told(self, listening: socket.socket) -> None:
+        """Serve on a bound socket; returns when all is answered and written."""
+
+        async def serve() -> None:
+            await self.serve([listening])
+            await self._app.close()
+            self._journal.say("ended")
+
+        asyncio.run(serve())
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Leave signals to `startup`: uvicorn's handler would end at once."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to accept, and say so."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._told_to_end)
+        await super().startup(sockets)
+        for listening in sockets or ():
+            listening.listen(_BACKLOG)
+        self._ready()
+        self._journal.say("serving")
+
+    def _told_to_end(self) -> None:
+        if self._draining:  # told twice: somebody is in a hurry
+            self.should_exit = True
+            return
+        self._app.draining = True
+        self._journal.say("draining", connections=len(self.server_state.connections))
+        self._draining = asyncio.create_task(self._drain())
+
+    async def _drain(self) -> None:
+        if not self._alone:
+            for server in self.servers:
+                server.close()
+        end = time.monotonic() + self._drain_seconds
+        quiet_since = time.monotonic()
+        while (now := time.monotonic()) < end:
+            if self.server_state.connections:
+                quiet_since = now
+            elif now - quiet_since >= (_QUIET_ALONE if self._alone else _QUIET):
+                break
+            await asyncio.sleep(_LOOK)
+        self.should_exit = True
