@@ -9,7 +9,7 @@ from types import FrameType
 
 import typer
 
-from pipelines.commands import cluster, dataset, event, lake, models, project, report, run, schedule, submit, watch
+from pipelines.commands import cluster, dataset, event, lake, models, project, promote, report, run, schedule, submit, watch
 
 app = typer.Typer(
     name="lakeline",
@@ -38,6 +38,9 @@ app.command("upload")(submit.upload)
 app.command("runs")(submit.runs)
 app.command("models")(models.models)
 app.command("reproduce")(models.reproduce)
+app.command("promote")(promote.promote)
+app.command("rollback")(promote.rollback)
+app.command("history")(promote.history)
 app.command("report")(report.report)
 app.command("ui")(report.ui)
 app.command("doctor")(project.doctor)

@@ -21,6 +21,10 @@ LAKE = ("LAKELINE_LAKE", "LAKELINE_LAKEFS_STORAGE", "LAKECTL_SERVER_ENDPOINT_URL
 LAKE_SECRET = ("lakeline-lakefs", ("LAKECTL_CREDENTIALS_ACCESS_KEY_ID", "LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY"))
 REGISTRY = ("MLFLOW_TRACKING_URI",)
 REGISTRY_SECRET = ("lakeline-mlflow", ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"))
+SERVING = ("LAKELINE_SERVING", "LAKELINE_SERVING_NAMESPACE", "LAKELINE_SERVING_IMAGE", "LAKELINE_SERVING_GATEWAY")
+SERVING_SECRET = ("lakeline-serving", ("LAKELINE_SERVING_TOKEN",))
+PREDICTIONS = ("LAKELINE_PREDICTIONS", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION")
+PREDICTIONS_SECRET = ("lakeline-predictions", ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"))
 
 _RETRIES = 2
 _HOUR, _DAY = 60 * 60, 24 * 60 * 60
@@ -34,6 +38,8 @@ class Needs:
     minutes: int = 30
     registry: bool = False
     cached: bool = False
+    serving: bool = False
+    predictions: bool = False
 
 
 # Memory is asked for by what a step holds at once: rows of a delivery, rows that a model learns from, or reports.
@@ -49,6 +55,9 @@ NEEDS = {
     "evaluate": Needs("1Gi", registry=True),
     "register": Needs(registry=True),
     "promote": Needs(registry=True),
+    "resolve-model": Needs(minutes=10, registry=True, serving=True),
+    "preflight": Needs(registry=True, serving=True),
+    "deploy": Needs(minutes=90, registry=True, serving=True),  # a rollout within its deadline, and perhaps the way back
     "record": Needs(minutes=10, registry=True),
 }
 LIMIT = "4Gi"
@@ -82,6 +91,10 @@ def on_cluster(task: dsl.PipelineTask) -> dsl.PipelineTask:
     _settings(task, LAKE, *LAKE_SECRET)
     if needs.registry:
         _settings(task, REGISTRY, *REGISTRY_SECRET)
+    if needs.serving:
+        _settings(task, SERVING, *SERVING_SECRET)
+    if needs.predictions:
+        _settings(task, PREDICTIONS, *PREDICTIONS_SECRET)
     return task.set_env_variable("LAKELINE_IMAGE", STEPS_IMAGE)  # a model's lineage has the image that it was made in
 
 
@@ -104,6 +117,7 @@ def variable(key: str) -> str:
     """Variable of a pod that has a key's value.
 
     Those of MLflow get names of our own: Kubeflow Pipelines' MLflow plugin may set the others, and of two kinds of value for one
-    variable Argo makes a pod that Kubernetes refuses.
+    variable Argo makes a pod that Kubernetes refuses. Those of the object store too: Kubeflow's launcher, which speaks to a store of
+    its own, runs with the same environment.
     """
-    return f"LAKELINE_{key}" if key.startswith("MLFLOW_") else key
+    return f"LAKELINE_{key}" if key.startswith(("MLFLOW_", "AWS_")) else key

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from lakeline.data.arrivals import NEXT
 from lakeline.lake.server import serving
-from pipelines.local import LocalRun, run_locally
+from pipelines.local import SERVING_PIPELINES, LocalRun, run_locally
+from pipelines.served import served
 from pipelines.show import Console, Steps
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def execute(pipeline: str, arguments: Mapping[str, Any], console: Console) -> di
     Parameters
     ----------
     pipeline
-        "data", "training" or "continuous".
+        One of PIPELINES.
     arguments
         Its parameters.
     console
@@ -68,9 +69,12 @@ def execute(pipeline: str, arguments: Mapping[str, Any], console: Console) -> di
         What `lakeline run --json` prints.
     """
     what = ", ".join(arguments.get("arrivals") or []) if pipeline != "training" else f"from {arguments['ref']}"
-    console.say(f"[bold]{pipeline}[/bold] {arguments['dataset']} {what}")
+    what = f"version {arguments['version']}" if arguments.get("version") else what
+    console.say(f"[bold]{pipeline}[/bold] {' '.join(filter(None, (arguments['dataset'], what)))}")
     with serving(), Steps(console) as steps:
         run = run_locally(pipeline, arguments, steps)
+    if pipeline in SERVING_PIPELINES:
+        return served(run, arguments)
     return _result(run, arguments)
 
 
@@ -109,6 +113,7 @@ def _result(run: LocalRun, arguments: Mapping[str, Any]) -> dict[str, Any]:
         "reasons": decision.get("reasons"),
         "model": model.get("name"),
         "version": model.get("version"),
+        "url": None,
         "run_id": run.id,
         "seconds": round(run.seconds, 2),
         "report": str(run.report) if run.report.is_file() else None,

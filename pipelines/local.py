@@ -22,7 +22,10 @@ from lakeline.settings import get_settings
 if TYPE_CHECKING:
     from kfp.dsl.graph_component import GraphComponent
 
-PIPELINES = ("data", "training", "continuous")
+PIPELINES = ("data", "training", "continuous", "deployment")
+
+SERVING_PIPELINES = ("deployment", "experiment")
+"""Those that are about what serves, not about rows."""
 
 _TASK = re.compile(r"Executing task \x1b\[96m'([^']+)'|Task \x1b\[96m'([^']+)'\x1b\[0m finished with status \x1b\[91m")
 

@@ -99,7 +99,7 @@ def ready(client: Client, pipeline: str) -> PinnedVersion:
     client
         From `connect`.
     pipeline
-        "data", "training" or "continuous".
+        One of PIPELINES.
 
     Raises
     ------

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _FIELDS = 6
 _FIELD = re.compile(r"[0-9A-Za-z*?/,-]+")
-_NAME = re.compile(r"lakeline (data|training|continuous) (\S+)")
+_NAME = re.compile(r"lakeline (data|training|continuous|deployment|experiment) (\S+)")
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 MANY = 3
+_GOOD = ("promoted", "deployed", "promote")
 
 
 class Console:
@@ -124,10 +125,12 @@ def _lines(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         ]
         lines.append(("held-out rows", ", ".join(shown)))
     if result["verdict"]:
-        colour = "green" if result["verdict"] == "promoted" else "yellow"
+        colour = "green" if result["verdict"] in _GOOD else "yellow"
         lines.append(("verdict", f"[{colour}]{result['verdict']}[/{colour}]"))
         lines += [("", reason) for reason in result["reasons"]]
         lines.append(("model", f"{result['model']} version {result['version']}"))
+    if result["url"]:
+        lines.append(("address", result["url"]))
     if result["report"]:
         lines.append(("report", result["report"]))
     return lines

@@ -11,8 +11,12 @@ if TYPE_CHECKING:
     from lakeline.data.spec import DatasetSpec
 
 PIPELINE = Annotated[
-    Literal["data", "training", "continuous"],
-    typer.Argument(help="data: bring arrivals into the lake. training: train from a commit. continuous: both.", show_default=False),
+    Literal["data", "training", "continuous", "deployment", "experiment"],
+    typer.Argument(
+        help="data: bring arrivals into the lake. training: train from a commit. continuous: both. "
+        "deployment: serve what is in production. experiment: judge the A/B test that is under way.",
+        show_default=False,
+    ),
 ]
 
 
@@ -64,6 +68,10 @@ ARRIVAL = Annotated[
 REF = Annotated[str, typer.Option(help="training: branch, tag or commit of the lake to learn from.")]
 LEARN_FROM = Annotated[str, typer.Option(help="Pattern of the arrivals to learn from, such as '2013-0*'.")]
 TRIALS = Annotated[int, typer.Option(min=0, help="Trials of the search; 0: as the spec says.", show_default=False)]
+VERSION = Annotated[
+    int,
+    typer.Option("--version", min=0, help="deployment: version that must be in production; 0: whichever is.", show_default=False),
+]
 JSON = Annotated[bool, typer.Option("--json", help="One JSON object on stdout; all else on stderr.")]
 
 
@@ -75,6 +83,7 @@ def run(
     ref: REF = "main",
     learn_from: LEARN_FROM = "*",
     trials: TRIALS = 0,
+    version: VERSION = 0,
     lake: LAKE = None,
     as_json: JSON = False,
 ) -> None:
@@ -93,22 +102,33 @@ def run(
     next is what follows the newest arrival in the lake, as far as the source has it; nothing is no failure.
 
     The last table says what came out; --json gives the same with the keys pipeline, dataset, status, error, data_commit,
-    arrivals, rows_raw, rows_clean, trials, metrics, production_metrics, verdict, reasons, model, version, run_id, seconds,
+    arrivals, rows_raw, rows_clean, trials, metrics, production_metrics, verdict, reasons, model, version, url, run_id, seconds,
     report and log. What doesn't apply is null.
     """
     from pipelines.execute import current_spec, execute, push_first
+    from pipelines.local import SERVING_PIPELINES
     from pipelines.show import Console, show_result
 
     console = Console(as_json)
-    arguments = pipeline_arguments(pipeline, dataset, arrival, context.args, learn_from, trials, lambda: current_spec(dataset, console))
+    if pipeline in SERVING_PIPELINES:
+        arguments = serving_arguments(pipeline, dataset, version, arrival, context.args)
+    else:
+        arguments = pipeline_arguments(pipeline, dataset, arrival, context.args, learn_from, trials, lambda: current_spec(dataset, console))
     if pipeline == "training":
         arguments |= {"ref": ref, "retrain": True}
-    else:
+    elif pipeline not in SERVING_PIPELINES:
         push_first(dataset, console)
     result = execute(pipeline, arguments, console)
     show_result(result, console)
     if result["status"] != "succeeded":
         raise typer.Exit(1)
+
+
+def serving_arguments(pipeline: str, dataset: str, version: int, arrival: str | None, extra: list[str]) -> dict[str, Any]:
+    """Parameters of a pipeline that is about what serves; UsageError if the command line gives what means nothing to it."""
+    if extra or arrival:
+        refuse(f"{pipeline} is about a model that is trained already, so {' '.join(extra) or '--arrival'} means nothing to it.")
+    return {"dataset": dataset, "version": version} if pipeline == "deployment" else {"dataset": dataset}
 
 
 def pipeline_arguments(

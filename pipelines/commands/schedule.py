@@ -7,14 +7,14 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from pipelines.commands.run import ARRIVAL, JSON, LEARN_FROM, TRIALS, default_dataset, pipeline_arguments, refuse
+from pipelines.commands.run import ARRIVAL, JSON, LEARN_FROM, TRIALS, default_dataset, pipeline_arguments, refuse, serving_arguments
 from pipelines.commands.submit import known_spec
 
 
 def schedule(
     context: typer.Context,
     pipeline: Annotated[
-        Literal["data", "training", "continuous"] | None,
+        Literal["data", "training", "continuous", "deployment", "experiment"] | None,
         typer.Argument(help="What to run; left out, the schedules are listed.", show_default=False),
     ] = None,
     dataset: Annotated[
@@ -39,6 +39,10 @@ def schedule(
 
       lakeline schedule continuous --dataset NAME --arrival next --cron "0 0 * * * *"
 
+    Judge an A/B test every hour:
+
+      lakeline schedule experiment --dataset NAME --cron "0 0 * * * *"
+
     Setting it again replaces it (also to have it run newer code: a schedule keeps the version it was set with); --off ends it.
     A run that is under way then goes on; so long its schedule is listed as disabled. Runs don't overlap, and what was missed
     while the server was down is not made up for.
@@ -46,11 +50,12 @@ def schedule(
     JSON: a list of name, pipeline, dataset, cron, enabled, pipeline_version_id, arguments and recurring_run_id.
     """
     from pipelines import remote, schedules
+    from pipelines.local import SERVING_PIPELINES
 
     client = None
     if pipeline is None:
         if cron or off or arrival or context.args:
-            refuse("which pipeline? lakeline schedule data|training|continuous ...")
+            refuse("which pipeline? lakeline schedule data|training|continuous|experiment ...")
         client = remote.connect()
     else:
         name = dataset or default_dataset()
@@ -61,8 +66,10 @@ def schedule(
             ended = schedules.end(client, pipeline, name)
             typer.echo(f"Ended {ended} schedule{'s' if ended != 1 else ''} of {pipeline} {name}.", err=as_json)
         else:
-            arguments: dict[str, Any] = pipeline_arguments(
-                pipeline, name, arrival, context.args, learn_from, trials, lambda: known_spec(name)
+            arguments: dict[str, Any] = (
+                serving_arguments(pipeline, name, 0, arrival, context.args)
+                if pipeline in SERVING_PIPELINES
+                else pipeline_arguments(pipeline, name, arrival, context.args, learn_from, trials, lambda: known_spec(name))
             )
             if pipeline == "training":
                 arguments |= {"ref": "main", "retrain": retrain}

@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.commands.run import ARRIVAL, DATASET, JSON, LEARN_FROM, PIPELINE, REF, TRIALS, pipeline_arguments, refuse
+from pipelines.commands.run import (
+    ARRIVAL,
+    DATASET,
+    JSON,
+    LEARN_FROM,
+    PIPELINE,
+    REF,
+    TRIALS,
+    VERSION,
+    pipeline_arguments,
+    refuse,
+    serving_arguments,
+)
 
 if TYPE_CHECKING:
     from lakeline.data.spec import DatasetSpec
@@ -22,6 +34,7 @@ def submit(
     ref: REF = "main",
     learn_from: LEARN_FROM = "*",
     trials: TRIALS = 0,
+    version: VERSION = 0,
     wait: Annotated[bool, typer.Option("--wait", help="Follow the run to its end; exit code 1 if it fails.")] = False,
     timeout: Annotated[float, typer.Option(min=0.1, help="--wait: minutes to wait at most; the run goes on after that.")] = 120.0,
     as_json: JSON = False,
@@ -39,26 +52,31 @@ def submit(
     and, with --wait, status, error, seconds, model, version, verdict, reasons and metrics.
     """
     from pipelines import remote
+    from pipelines.local import SERVING_PIPELINES
     from pipelines.show import Console
 
     console = Console(as_json)
-    arguments = pipeline_arguments(pipeline, dataset, arrival, context.args, learn_from, trials, lambda: known_spec(dataset))
+    if pipeline in SERVING_PIPELINES:
+        arguments = serving_arguments(pipeline, dataset, version, arrival, context.args)
+        what = str(version) if version else ""
+    else:
+        arguments = pipeline_arguments(pipeline, dataset, arrival, context.args, learn_from, trials, lambda: known_spec(dataset))
+        what = ",".join(arguments["arrivals"]) if pipeline != "training" else ref
     if pipeline == "training":
         arguments |= {"ref": ref, "retrain": True}
     elif ref != "main":
-        refuse(f"{pipeline} learns from what it brings, so --ref {ref} means nothing to it.")
+        refuse(f"{pipeline} doesn't learn from a commit that is there, so --ref {ref} means nothing to it.")
     client = remote.connect()
-    version = remote.ready(client, pipeline)
-    what = ",".join(arguments.get("arrivals", [])) if pipeline != "training" else ref
-    run_id = remote.submit(client, version, arguments, f"{pipeline} {dataset} {what}")
+    pinned = remote.ready(client, pipeline)
+    run_id = remote.submit(client, pinned, arguments, f"{pipeline} {dataset} {what}".strip())
     result: dict[str, Any] = {
         "pipeline": pipeline,
         "dataset": dataset,
         "run_id": run_id,
         "url": remote.run_url(run_id),
-        "pipeline_version": version.name,
+        "pipeline_version": pinned.name,
     }
-    console.say(f"[bold]{pipeline}[/bold] {dataset} {what}, version {version.name}: {result['url']}")
+    console.say(f"[bold]{pipeline}[/bold] {' '.join(filter(None, (dataset, what)))}, version {pinned.name}: {result['url']}")
     if wait:
         result |= _wait(client, dataset, run_id, timeout, console)
     if as_json:
@@ -107,7 +125,8 @@ def _wait(client: Any, dataset: str, run_id: str, minutes: float, console: Conso
 
 def upload(
     pipelines: Annotated[
-        list[str] | None, typer.Argument(help="data, training, continuous; all of them if none is named.", show_default=False)
+        list[str] | None,
+        typer.Argument(help="data, training, continuous, deployment, experiment; all of them if none is named.", show_default=False),
     ] = None,
     as_json: JSON = False,
 ) -> None:

@@ -7,6 +7,7 @@ import yaml
 from kfp import components
 
 from pipelines.compile import ROOT, generate, stale
+from pipelines.local import PIPELINES
 
 FACES = sorted((ROOT / "components").glob("*/component.py"))
 
@@ -46,11 +47,12 @@ def test_every_input_and_output_is_described(face: Path):
     assert [row for row in rows if row.rstrip().endswith("|  |")] == []
 
 
-@pytest.mark.parametrize("name", ["data", "training", "continuous"])
+@pytest.mark.parametrize("name", PIPELINES)
 def test_pipeline_never_takes_from_the_cache_what_a_key_does_not_know(name: str):
     """The key of KFP's cache is parameters and names: not the lake's head, nor the alias of a model."""
     documents = list(yaml.safe_load_all((ROOT / "pipelines" / "compiled" / f"{name}.yaml").read_text()))
     reads_or_writes_state = {"resolve", "ingest", "transform", "publish", "evaluate", "register", "promote", "record"}
+    reads_or_writes_state |= {"resolve-model", "preflight", "deploy", "assess-experiment"}
     cached = set()
     for tasks in [documents[0]["root"]["dag"]["tasks"], *(c["dag"]["tasks"] for c in documents[0]["components"].values() if "dag" in c)]:
         for task in tasks.values():
@@ -59,7 +61,7 @@ def test_pipeline_never_takes_from_the_cache_what_a_key_does_not_know(name: str)
     assert cached & reads_or_writes_state == set()
 
 
-@pytest.mark.parametrize("name", ["data", "training", "continuous"])
+@pytest.mark.parametrize("name", PIPELINES)
 def test_pipeline_has_an_exit_handler(name: str):
     document = next(yaml.safe_load_all((ROOT / "pipelines" / "compiled" / f"{name}.yaml").read_text()))
     endings = [
@@ -70,7 +72,7 @@ def test_pipeline_has_an_exit_handler(name: str):
     assert [task["componentRef"]["name"] for task in endings] == ["comp-record"]
 
 
-@pytest.mark.parametrize("name", ["data", "training", "continuous"])
+@pytest.mark.parametrize("name", PIPELINES)
 def test_conditions_compare_text(name: str):
     """A numeric condition is skipped in silence by kfp's local runner, so none may be there."""
     text = (ROOT / "pipelines" / "compiled" / f"{name}.yaml").read_text()

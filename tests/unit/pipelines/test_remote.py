@@ -13,7 +13,7 @@ from lakeline.errors import PipelinesError, UsageError
 from lakeline.settings import get_settings
 from pipelines import outcome, remote, schedules
 from pipelines.cli import app
-from pipelines.local import Progress
+from pipelines.local import PIPELINES, Progress
 from tests.kubeflow import Kubeflow, named
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -226,6 +226,6 @@ def test_runs_are_listed_newest_first(server: Kubeflow):
 def test_upload_takes_all_pipelines_or_those_named(server: Kubeflow):
     assert "lakeline-data version" in _command("upload", "data")[1]
     uploaded = json.loads(_command("upload", "--json")[1])
-    assert set(uploaded) == {"data", "training", "continuous"}
+    assert set(uploaded) == set(PIPELINES)
     with pytest.raises(UsageError, match="no pipeline 'foo'"):
         _command("upload", "foo")

@@ -1,0 +1,136 @@
+"""`lakeline promote`, `lakeline rollback` and `lakeline history`: which version serves, by hand, and who moved what when."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipelines.commands.run import JSON
+
+if TYPE_CHECKING:
+    from pipelines.show import Console
+
+MODEL = Annotated[str, typer.Argument(help="Name of the model, which is that of its data set.", show_default=False)]
+WHY = Annotated[str, typer.Option("--why", help="The reason, which is recorded.", show_default=False)]
+WAIT = Annotated[
+    bool, typer.Option("--wait", help="With KF_PIPELINES_ENDPOINT: follow the deployment to its end; exit code 1 if it fails.")
+]
+TIMEOUT = Annotated[float, typer.Option(min=0.1, help="--wait: minutes to wait at most.")]
+
+
+def promote(
+    model: MODEL,
+    version: Annotated[int, typer.Argument(min=1, help="Version that is to be in production.", show_default=False)],
+    why: WHY,
+    wait: WAIT = False,
+    timeout: TIMEOUT = 60.0,
+    as_json: JSON = False,
+) -> None:
+    """Put a version into production because you say so: the gates on its metrics aren't asked.
+
+    It must load and predict its own example as when it was made. What was in production becomes `previous`. Where the model is
+    served by this machine (`lakeline serve`), the deployment pipeline runs at once; on a cluster, the registry's webhook starts it.
+
+      lakeline promote NAME 7 --why "the regulator asks for it"
+
+    JSON: model, version, replaced (the version that was in production, or null), deployment (what came of it, or null).
+    """
+    from lakeline.registry import promote_by_hand
+    from pipelines.show import Console
+
+    console = Console(as_json)
+    replaced = promote_by_hand(model, version, _reason(why))
+    if replaced == version:
+        console.say(f"{model} version {version} is in production already.")
+    else:
+        console.say(f"{model} version {version} is in production" + (f"; version {replaced} is `previous`." if replaced else "."))
+    _follow(model, version, replaced, wait, timeout, console)
+
+
+def rollback(model: MODEL, why: WHY, wait: WAIT = False, timeout: TIMEOUT = 60.0, as_json: JSON = False) -> None:
+    """Bring the version `previous` back into production; the one that was becomes `previous`.
+
+    What follows is what follows a promotion.
+
+      lakeline rollback NAME --why "complaints since Monday"
+
+    JSON: model, version (that is in production now), replaced, deployment.
+    """
+    from lakeline.registry import roll_back
+    from lakeline.registry.deployed import standing
+    from pipelines.show import Console
+
+    console = Console(as_json)
+    replaced = standing(model).production
+    version = roll_back(model, _reason(why))
+    console.say(f"{model} version {version} is in production again" + (f"; version {replaced} is `previous`." if replaced else "."))
+    _follow(model, version, replaced, wait, timeout, console)
+
+
+def history(model: MODEL, as_json: JSON = False) -> None:
+    """Show who moved which alias of a model when, from which version to which, and why; the latest last.
+
+    JSON: moves (at, alias, origin, target, who, why).
+    """
+    from rich.table import Table
+
+    from lakeline.registry import history as moves_of
+    from lakeline.report.words import moment
+    from pipelines.show import Console
+
+    moves = moves_of(model)
+    if as_json:
+        typer.echo(json.dumps({"moves": [move.to_dict() for move in moves]}))
+        return
+    console = Console()
+    if not moves:
+        console.say(f"No alias of {model} has been moved by Lakeline.")
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("when", "alias", "from", "to", "who", "why"):
+        table.add_column(heading, justify="right" if heading in ("from", "to") else "left", no_wrap=heading in ("when", "alias"))
+    for move in moves:
+        origin, target = ("–" if number is None else str(number) for number in (move.origin, move.target))
+        table.add_row(moment(move.at)[0], move.alias, origin, target, move.who, move.why)
+    console.rich.print(table)
+
+
+def _reason(why: str) -> str:
+    from pipelines.commands.run import refuse
+
+    if not why.strip():
+        refuse("--why is empty: say the reason, for those who ask later.")
+    return why.strip()
+
+
+def _follow(model: str, version: int, replaced: int | None, wait: bool, timeout: float, console: Console) -> None:
+    """Deploy here, or follow the deployment there, and say what came of it."""
+    deployment = _deployment(model, version, wait, timeout, console)
+    if console.as_json:
+        typer.echo(json.dumps({"model": model, "version": version, "replaced": replaced, "deployment": deployment}))
+    elif deployment is not None and deployment["status"] != "succeeded":
+        console.rich.print(f"lakeline: {deployment['error']}", markup=False)
+    if deployment is not None and deployment["status"] != "succeeded":
+        raise typer.Exit(1)
+
+
+def _deployment(model: str, version: int, wait: bool, timeout: float, console: Console) -> dict[str, Any] | None:
+    from lakeline.serving.site import open_site
+    from lakeline.settings import get_settings
+
+    settings = get_settings()
+    if settings.serving == "local" and open_site().serving(model):
+        from pipelines.execute import execute
+
+        return execute("deployment", {"dataset": model, "version": version}, console)
+    if settings.pipelines_endpoint and wait:
+        from pipelines.awaiting import await_deployment
+
+        return await_deployment(model, version, timeout)
+    if settings.pipelines_endpoint:
+        console.say("The registry's webhook starts its deployment. To follow it: lakeline runs")
+    else:
+        console.say(f"To serve it on this machine: lakeline run deployment --dataset {model}")
+    return None

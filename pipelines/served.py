@@ -1,0 +1,79 @@
+"""What came out of a run that is about what serves: a deployment, or the judgement of an A/B test."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipelines.local import LocalRun
+
+
+def served(run: LocalRun, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Say what came out.
+
+    Parameters
+    ----------
+    run
+        What the run left.
+    arguments
+        Parameters of its pipeline.
+
+    Returns
+    -------
+    dict
+        What `lakeline run --json` prints; the report is kept in the run's folder.
+    """
+    found = _deployment(run) if run.pipeline == "deployment" else _experiment(run)
+    report = found.pop("from", None)
+    if run.status == "succeeded" and report and Path(report).is_file():
+        shutil.copyfile(report, run.report)
+    nothing = dict.fromkeys(
+        ("data_commit", "rows_raw", "rows_clean", "trials", "metrics", "production_metrics", "verdict", "reasons", "url")
+    )
+    return {
+        **nothing,
+        "pipeline": run.pipeline,
+        "dataset": arguments["dataset"],
+        "status": run.status,
+        "error": run.error,
+        "message": None,
+        "arrivals": [],
+        "model": arguments["dataset"],
+        "version": None,
+        **found,
+        "run_id": run.id,
+        "seconds": round(run.seconds, 2),
+        "report": str(run.report) if run.report.is_file() else None,
+        "log": str(run.log),
+    }
+
+
+def _deployment(run: LocalRun) -> dict[str, Any]:
+    from lakeline.serving.release import Release
+    from lakeline.serving.site import open_site
+
+    resolved, deployed = run.outputs.get("resolve-model", {}), run.outputs.get("deploy", {})
+    if "release" not in resolved:
+        return {}
+    release = Release.from_json(resolved["release"])
+    found: dict[str, Any] = {"version": release.version, "data_commit": release.data_commit or None}
+    if run.status != "succeeded":
+        return found
+    found["url"] = open_site().url(release.model)
+    if resolved["Output"] == "serving":
+        return found | {"message": f"Version {release.version} serves already; nothing was changed."}
+    shown = json.loads(deployed["Output"])
+    said = f"{shown['requests']} requests where callers reach it: {shown['failed']} failed, p99 {shown['p99']:.0f} ms."
+    return found | {"verdict": "deployed", "reasons": [said], "from": deployed.get("report")}
+
+
+def _experiment(run: LocalRun) -> dict[str, Any]:
+    assessed = run.outputs.get("assess-experiment", {})
+    if "Output" not in assessed:
+        return {}
+    found = json.loads(assessed["Output"])
+    return {"verdict": found["verdict"], "reasons": [found["reason"]], "version": found.get("version"), "from": assessed.get("report")}
