@@ -1,4 +1,4 @@
-"""Predictions for the requests that are under way at the same time, in one call of the model: most of a call's time is the call, not the rows."""
+"""Predicts the requests that are under way at the same time in one call of the model, most of whose time is the call, not the rows."""
 
 from __future__ import annotations
 

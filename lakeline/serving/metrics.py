@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from prometheus_client import Counter, Gauge, Histogram
 
     from lakeline.serving.environment import ServerSettings
 
@@ -27,63 +29,62 @@ class Metrics:
     """
 
     def __init__(self, settings: ServerSettings) -> None:
-        from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, PlatformCollector, ProcessCollector
+        from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, disable_created_metrics
 
-        # Each Metrics has a registry of its own, so that a process (of a test) can have several.
+        # A registry for each Metrics, so that a process (of a test) can have several.
         self._registry = CollectorRegistry()
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
             for collector in (ProcessCollector, PlatformCollector, GCCollector):
                 collector(registry=self._registry)
-        labels = {"model": settings.model, "version": str(settings.version), "variant": settings.variant}
-        names, values = tuple(labels), tuple(labels.values())
-        own = {"registry": self._registry}
+        disable_created_metrics()
+        self._labels = {"model": settings.model, "version": str(settings.version), "variant": settings.variant}
 
-        requests = Counter("lakeline_requests", "Requests answered, by HTTP status.", (*names, "status"), **own)
-        self._requests = {status: requests.labels(*values, str(status)) for status in (200, 400, 401, 413, 415, 422, 503, 504)}
-        self._other_requests = requests
-        errors = Counter("lakeline_errors", "Requests that were not answered with predictions, by kind of error.", (*names, "kind"), **own)
-        self._errors = {kind: errors.labels(*values, kind) for kind in ERRORS}
-        self._values = values
-        self.seconds = Histogram("lakeline_request_seconds", "Time from a request to its answer.", names, buckets=_SECONDS, **own).labels(
-            *values
-        )
-        self.batch = Histogram("lakeline_batch_rows", "Rows that the model predicts in one call.", names, buckets=_ROWS, **own).labels(
-            *values
-        )
-        self._prediction = Histogram(
-            "lakeline_prediction", "Predictions, in the unit of the target.", names, buckets=_VALUES, **own
-        ).labels(*values)
-        self.under_way = Gauge(
-            "lakeline_requests_under_way", "Requests that wait for their answer.", names, multiprocess_mode="livesum", **own
-        ).labels(*values)
-        passed = Counter(
-            "lakeline_passed_on", "Requests passed on to the other variant, by what became of them.", (*names, "outcome"), **own
-        )
-        self.passed_on = passed.labels(*values, "answered")
-        self.passed_in_vain = passed.labels(*values, "failed")
-        self.logged = Counter("lakeline_logged_rows", "Predicted rows written to the prediction log.", names, **own).labels(*values)
-        self.dropped = Counter("lakeline_log_dropped_rows", "Predicted rows that the prediction log has lost.", names, **own).labels(
-            *values
-        )
-        self.log_failures = Counter("lakeline_log_failures", "Failed tries to write a file of the prediction log.", names, **own).labels(
-            *values
-        )
-        self.log_pending = Gauge(
-            "lakeline_log_pending_rows", "Predicted rows that are not in the prediction log yet.", names, multiprocess_mode="livesum", **own
-        ).labels(*values)
+        self._requests = self._counter("requests", "Requests answered, by HTTP status.", "status")
+        self._by_status: dict[int, Counter] = {}
+        self._errors = self._counter("errors", "Requests that were not answered with predictions, by kind of error.", "kind")
+        for kind in ERRORS:  # so that a first error is an increase
+            self._errors.labels(kind=kind, **self._labels)
+        self.seconds = self._histogram("request_seconds", "Time from a request to its answer.", _SECONDS)
+        self.batch = self._histogram("batch_rows", "Rows that the model predicts in one call.", _ROWS)
+        self._prediction = self._histogram("prediction", "Predictions, in the unit of the target.", _VALUES)
+        self.under_way = self._gauge("requests_under_way", "Requests that wait for their answer.")
+        passed = self._counter("passed_on", "Requests passed on to the other variant, by what became of them.", "outcome")
+        self.passed_on = passed.labels(outcome="answered", **self._labels)
+        self.passed_in_vain = passed.labels(outcome="failed", **self._labels)
+        self.logged = self._counter("logged_rows", "Predicted rows written to the prediction log.").labels(**self._labels)
+        self.dropped = self._counter("log_dropped_rows", "Predicted rows that the prediction log has lost.").labels(**self._labels)
+        self.log_failures = self._counter("log_failures", "Failed tries to write a file of the prediction log.").labels(**self._labels)
+        self.log_pending = self._gauge("log_pending_rows", "Predicted rows that are not in the prediction log yet.")
         told = {"digest": settings.digest[:12], "data_commit": settings.data_commit}
-        info = Gauge("lakeline_model_info", "1; its labels say what is served.", (*names, *told), multiprocess_mode="livemax", **own)
-        info.labels(*values, *told.values()).set(1)
+        self._gauge("model_info", "1; its labels say what is served.", "livemax", **told).set(1)
+
+    def _counter(self, name: str, said: str, *labels: str) -> Counter:
+        from prometheus_client import Counter
+
+        return Counter(f"lakeline_{name}", said, (*self._labels, *labels), registry=self._registry)
+
+    def _histogram(self, name: str, said: str, buckets: tuple[float, ...]) -> Histogram:
+        from prometheus_client import Histogram
+
+        return Histogram(f"lakeline_{name}", said, tuple(self._labels), buckets=buckets, registry=self._registry).labels(**self._labels)
+
+    def _gauge(self, name: str, said: str, mode: Literal["livesum", "livemax"] = "livesum", **labels: str) -> Gauge:
+        from prometheus_client import Gauge
+
+        every = self._labels | labels
+        return Gauge(f"lakeline_{name}", said, tuple(every), multiprocess_mode=mode, registry=self._registry).labels(**every)
 
     def answered(self, status: int, seconds: float) -> None:
         """Count an answer, and how long it took."""
-        counter = self._requests.get(status) or self._other_requests.labels(*self._values, str(status))
+        counter = self._by_status.get(status)
+        if counter is None:
+            counter = self._by_status[status] = self._requests.labels(status=str(status), **self._labels)
         counter.inc()
         self.seconds.observe(seconds)
 
     def failed(self, kind: str) -> None:
         """Count an error of one of ERRORS."""
-        self._errors[kind].inc()
+        self._errors.labels(kind=kind, **self._labels).inc()
 
     def predicted(self, predictions: Iterable[float]) -> None:
         """Count predictions."""

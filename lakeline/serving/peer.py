@@ -59,16 +59,16 @@ class Peer:
         """
         import httpx
 
-        headers = {
-            "content-type": call.headers[b"content-type"],
-            REQUEST_HEADER: call.id.encode(),
-            VARIANT_HEADER: variant.encode(),
-            PASSED_ON_HEADER: b"1",
-        }
+        headers = [
+            (b"content-type", call.headers[b"content-type"]),
+            (REQUEST_HEADER.encode(), call.id.encode()),
+            (VARIANT_HEADER.encode(), variant.encode()),
+            (PASSED_ON_HEADER.encode(), b"1"),
+        ]
         if call.key:
-            headers[KEY_HEADER] = call.key.encode()
+            headers.append((KEY_HEADER.encode(), call.key.encode()))
         if b"authorization" in call.headers:
-            headers["authorization"] = call.headers[b"authorization"]
+            headers.append((b"authorization", call.headers[b"authorization"]))
         try:
             response = await self._client.post("/invocations", content=call.body, headers=headers)
         except httpx.HTTPError as error:

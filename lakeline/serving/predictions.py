@@ -122,9 +122,7 @@ class PredictionLog:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(
-                    lambda: self._closing.is_set() or self._waiting >= self._settings.log_rows, self._settings.log_seconds
-                )
+                self._changed.wait_for(self._enough, self._settings.log_seconds)
                 entries = self._take()
             if entries:
                 for day, of_day in _by_day(entries):
@@ -132,6 +130,9 @@ class PredictionLog:
                         return
             elif self._closing.is_set():
                 return
+
+    def _enough(self) -> bool:
+        return self._closing.is_set() or self._waiting >= self._settings.log_rows
 
     def _take(self) -> list[_Entry]:
         taken: list[_Entry] = []

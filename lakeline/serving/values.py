@@ -193,7 +193,8 @@ def _time(column: Column, row: int, text: str) -> datetime:
 
 def _no_unicode(value: Any) -> bool:
     try:
-        value is None or value.encode()
+        if value is not None:
+            value.encode()
     except UnicodeEncodeError:
         return True
     return False

@@ -28,6 +28,27 @@ class _Worker:
     """Pipe on which it says that it serves, or why it can't."""
 
 
+class _Crew:
+    """The workers, and whether they were told to end."""
+
+    def __init__(self) -> None:
+        self.workers: list[_Worker] = []
+        self.told_to_end = False
+
+    def end(self, *_: object) -> None:
+        """Tell them to."""
+        self.told_to_end = True
+        for worker in self.workers:
+            worker.process.terminate()
+
+    def ended(self) -> list[int]:
+        """Codes that they ended with, after those that have not were told to."""
+        for worker in self.workers:
+            if worker.process.poll() is None:
+                worker.process.terminate()
+        return [worker.process.wait() for worker in self.workers]
+
+
 def run_workers(settings: ServerSettings, listening: socket.socket, ready: Callable[[], object]) -> None:
     """Run as many servers as the settings say until told to end; the workers end as a server does, each for itself.
 
@@ -47,36 +68,24 @@ def run_workers(settings: ServerSettings, listening: socket.socket, ready: Calla
     ServingError
         If one has ended without being told to. The others are told to; whoever started this process starts it anew.
     """
-    told_to_end = False
-    workers: list[_Worker] = []
-
-    def end(*_: object) -> None:
-        nonlocal told_to_end
-        told_to_end = True
-        for worker in workers:
-            worker.process.terminate()
-
-    settings.secret(listening.getsockname()[0])  # said before anything is started
+    settings.secret(listening.getsockname()[0])  # what is wrong with the token is said before anything is started
+    crew = _Crew()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
+        signal.signal(number, crew.end)
     with tempfile.TemporaryDirectory(prefix="lakeline-metrics-") as counters:
         try:
             for _ in range(settings.workers):
-                workers.append(_start(listening, os.environ.get("PROMETHEUS_MULTIPROC_DIR", counters)))
-            for worker in workers:
+                crew.workers.append(_start(listening, os.environ.get("PROMETHEUS_MULTIPROC_DIR", counters)))
+            for worker in crew.workers:
                 _await(worker)
-            if not told_to_end:
+            if not crew.told_to_end:
                 ready()
-            codes = _all_ended(workers)
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+            expected = crew.told_to_end
         finally:
-            end_wanted = told_to_end
-            for worker in workers:
-                if worker.process.poll() is None:
-                    worker.process.terminate()
-            for worker in workers:
-                worker.process.wait()
-    if not end_wanted:
-        raise ServingError(f"one of the {settings.workers} workers ended by itself (codes {codes}); its log says why.")
+            codes = crew.ended()
+    if not expected:
+        raise ServingError(f"one of the {settings.workers} workers ended by itself (codes of all: {codes}); its log says why.")
 
 
 def _start(listening: socket.socket, counters: str) -> _Worker:
@@ -96,9 +105,3 @@ def _await(worker: _Worker) -> None:
     said = json.loads(line) if line else {"ready": False, "error": "a worker ended before it could serve; its log says why"}
     if not said["ready"]:
         raise RolloutFailed(said["error"])
-
-
-def _all_ended(workers: list[_Worker]) -> list[int | None]:
-    """Wait until one has ended; what each then is."""
-    os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
-    return [worker.process.poll() for worker in workers]
