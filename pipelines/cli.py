@@ -9,7 +9,7 @@ from types import FrameType
 
 import typer
 
-from pipelines.commands import cluster, dataset, event, lake, models, project, promote, report, run, schedule, submit, watch
+from pipelines.commands import cluster, dataset, event, lake, models, project, promote, report, run, schedule, serve, submit, watch
 
 app = typer.Typer(
     name="lakeline",
@@ -37,6 +37,8 @@ app.command("schedule", context_settings=_EXTRA)(schedule.schedule)
 app.command("upload")(submit.upload)
 app.command("runs")(submit.runs)
 app.command("models")(models.models)
+app.command("serve")(serve.serve)
+app.command("predict")(serve.predict)
 app.command("reproduce")(models.reproduce)
 app.command("promote")(promote.promote)
 app.command("rollback")(promote.rollback)

@@ -1,0 +1,172 @@
+"""Where the state of a model's local servers is, and what it says."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+from pydantic import TypeAdapter
+
+from lakeline.errors import UsageError
+from lakeline.serving.local.processes import Identity
+from lakeline.serving.release import VARIANTS, Release, Variant
+from lakeline.settings import get_settings
+
+LOG_BYTES = 16 * 2**20
+"""Size at which a log is set aside as `log.1`, in place of the one before."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A release as it is to run on this machine.
+
+    Attributes
+    ----------
+    files
+        Folder of the model's files.
+    workers
+        Number of server processes.
+    deadline
+        Seconds in which they must be ready.
+    """
+
+    release: Release
+    files: str
+    workers: int
+    deadline: int
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server process.
+
+    Attributes
+    ----------
+    role
+        `serving`, `starting` or `leaving`.
+    since
+        When it was started, in seconds since 1970.
+    """
+
+    process: Identity
+    version: int
+    role: str
+    since: float
+
+
+@dataclass
+class ArmState:
+    """What is known of a variant.
+
+    Attributes
+    ----------
+    wanted, served
+        What shall serve, and what was ready last.
+    port
+        Where it is reached, on the loopback interface.
+    servers
+        Its processes.
+    crashes
+        Times that a server was started anew because it ended by itself, since the last rollout.
+    problem
+        Why it doesn't serve as it should.
+    """
+
+    wanted: Plan | None = None
+    served: Plan | None = None
+    port: int = 0
+    servers: list[Server] = field(default_factory=list[Server])
+    crashes: int = 0
+    problem: str | None = None
+
+
+@dataclass
+class State:
+    """What the supervisor of a model leaves for whoever asks, and for the supervisor after it.
+
+    Attributes
+    ----------
+    supervisor
+        Its process.
+    socket
+        Path of the socket that it listens to.
+    arms
+        By variant.
+    trials
+        Servers apart from all traffic.
+    """
+
+    supervisor: Identity | None = None
+    socket: str = ""
+    arms: dict[Variant, ArmState] = field(default_factory=lambda: {variant: ArmState() for variant in VARIANTS})
+    trials: list[Identity] = field(default_factory=list[Identity])
+
+
+class Folder:
+    """The private folder of a model's local servers.
+
+    Parameters
+    ----------
+    model
+        Name of the model.
+
+    Raises
+    ------
+    UsageError
+        If no folder can be named after it.
+    """
+
+    def __init__(self, model: str) -> None:
+        if not model or model.startswith("."):
+            raise UsageError(f"{model!r} is no name of a model. See: lakeline models")
+        self.model = model
+        self.path = get_settings().home.resolve() / "serving" / quote(model, safe="")
+        self.log = self.path / "log"
+        self.versions = self.path / "versions"
+
+    def make(self) -> Folder:
+        """Make it if it isn't there; nobody else may look into it, for whoever reaches its socket commands its servers."""
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.versions.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.path.chmod(0o700)
+        return self
+
+    def read(self) -> State:
+        """State that was left; an empty one if there is none, or none that this code can read."""
+        try:
+            return TypeAdapter(State).validate_json((self.path / "state.json").read_bytes())
+        except (OSError, ValueError):
+            return State()
+
+    def write(self, state: State) -> None:
+        """Leave a state, whole or not at all."""
+        fresh = self.path / "state.new"
+        fresh.write_bytes(TypeAdapter(State).dump_json(state, indent=1))
+        fresh.chmod(0o600)
+        fresh.replace(self.path / "state.json")
+
+    def note(self, event: str, message: str, *, warning: bool = False) -> None:
+        """Write a line into the log, which the servers write into as well."""
+        now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        line = {"time": now, "level": "warning" if warning else "info", "event": event, "message": message}
+        log = self.open_log()
+        try:
+            os.write(log, (json.dumps(line) + "\n").encode())
+        finally:
+            os.close(log)
+
+    def open_log(self) -> int:
+        """Descriptor that adds to the log, whoever else does."""
+        return os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def trim_log(self) -> None:
+        """Set a long log aside. Its writers go on in the same file, from its start: they need not know."""
+        import shutil
+
+        if self.log.is_file() and self.log.stat().st_size > LOG_BYTES:
+            shutil.copyfile(self.log, self.path / "log.1")
+            (self.path / "log.1").chmod(0o600)
+            os.truncate(self.log, 0)
