@@ -143,8 +143,11 @@ def deployments(client: Client, model: str) -> list[Deployment]:
     """Runs of a model's deployment, newest first, of the last hundred runs of its data set."""
     from pipelines import remote
 
-    experiment = remote.experiment(client, model)
     with remote.speaking():
+        try:
+            experiment = client.get_experiment(experiment_name=model).experiment_id
+        except ValueError:  # there was no run yet
+            return []
         found = client.list_runs(page_size=_LOOKED_AT, sort_by="created_at desc", experiment_id=experiment).runs or []
     return [
         Deployment(str(run.run_id), int(words[2]) if words[2:] and words[2].isdecimal() else None, run.created_at, run.state or "PENDING")

@@ -101,27 +101,6 @@ def gate() -> None:
 
 
 @app.command()
-def deployed(
-    model: Annotated[str, typer.Argument(help="Name of the model.", show_default=False)],
-    version: Annotated[int, typer.Argument(min=1, help="Version that was promoted.", show_default=False)],
-    timeout: Annotated[float, typer.Option(min=0, help="Minutes to wait at most; the deployment goes on after that.")] = 45,
-    as_json: JSON = False,
-) -> None:
-    """Wait until a version that was promoted serves; exit code 1 if it doesn't, with the reason.
-
-    It watches the run that the move of the alias starts, or, where that event is lost, the catch-up.
-
-    JSON: pipeline, dataset, version, run_id, url, status (succeeded or failed), error, seconds.
-    """
-    from pipelines.awaiting import await_deployment
-
-    result = await_deployment(model, version, timeout)
-    _print(result)
-    if result["status"] != "succeeded":
-        raise typer.Exit(1)
-
-
-@app.command()
 def replay(dataset: DATASET = None, as_json: JSON = False) -> None:
     """Send the event of a data set's last delivery again, as lakeFS does: to LAKELINE_EVENTS_URL, with LAKELINE_EVENTS_TOKEN.
 

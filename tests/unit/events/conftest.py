@@ -13,8 +13,10 @@ from lakeline.settings import get_settings
 from tests.kubeflow import Kubeflow, named
 from tests.unit.events.receiver import TOKEN, Receiver
 from tests.unit.lake.conftest import lakefs, lakefs_server, store
+from tests.unit.registry.conftest import empty_store
+from tests.unit.registry.conftest import store as registry
 
-__all__ = ["lakefs", "lakefs_server", "store"]
+__all__ = ["empty_store", "lakefs", "lakefs_server", "registry", "store"]
 
 
 def new_lake(*, create: bool = True) -> Lake:

@@ -1,0 +1,326 @@
+"""What a move of the alias starts: one deployment for each move, however often its event comes, however late, or not at all."""
+
+import json
+import threading
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lakeline.errors import EventsError, PipelinesError, RegistryError
+from lakeline.events import MalformedEvent
+from lakeline.events.alias import standing
+from lakeline.lake import Lake
+from lakeline.registry.deployed import DEPLOYED_TAG, record_deployed
+from lakeline.registry.moves import move_alias
+from lakeline.registry.store import connect
+from lakeline.settings import get_settings
+from pipelines import awaiting, deployments, remote
+from tests.kubeflow import Kubeflow
+from tests.unit.events.conftest import deliver
+
+
+class Model:
+    """A registered model of a data set with three versions, of which the first serves."""
+
+    def __init__(self, lake: Lake) -> None:
+        self.lake, self.name, self.client = lake, lake.name, connect()
+        self.commits = [deliver(lake, f"2013-0{month}") for month in (1, 2, 3)]
+        self.client.create_registered_model(self.name)
+        for commit in self.commits:
+            self.client.create_model_version(self.name, "file:///nowhere", tags={"data_commit": commit})
+        self.move(1)
+        record_deployed(self.name, 1, "deployment-1", "somebody")
+
+    def move(self, version: int | None) -> None:
+        """Move the alias, as a promotion does."""
+        move_alias(self.client, self.name, "production", version, f"reason {uuid.uuid4()}")
+
+    def told(self, version: int, delivery: str | None = None) -> str:
+        """What the gate passes on of a move."""
+        return json.dumps({"delivery": delivery or str(uuid.uuid4()), "model": self.name, "alias": "production", "version": str(version)})
+
+    @property
+    def claims(self) -> dict[str, str]:
+        return {name: commit for name, commit in self.lake.tags().items() if name.startswith("run/deployment/")}
+
+
+@pytest.fixture
+def model(registry: Path, on_git: Lake) -> Model:
+    assert registry.is_file()
+    return Model(on_git)
+
+
+def names(server: Kubeflow) -> list[str]:
+    return [run["display_name"] for run in server.runs]
+
+
+def test_move_of_the_alias_starts_the_deployment_of_its_version(model: Model, pipelines_server: Kubeflow):
+    model.move(2)
+    delivery = str(uuid.uuid4())
+
+    reaction = deployments.on_alias(model.told(2, delivery))
+
+    (run,) = pipelines_server.runs
+    assert (reaction.outcome, reaction.run_id, reaction.commit) == ("started", run["run_id"], model.commits[1])
+    assert run["display_name"] == f"deployment {model.name} 2"
+    assert run["runtime_config"]["parameters"] == {"dataset": model.name, "version": 2}
+    assert model.claims == {f"run/deployment/2.{delivery[:12]}": model.commits[1]}
+
+
+def test_event_that_comes_many_times_at_once_starts_one_run(model: Model, pipelines_server: Kubeflow):
+    model.move(2)
+    text = model.told(2)
+
+    with ThreadPoolExecutor(10) as pool:
+        outcomes = [reaction.outcome for reaction in pool.map(deployments.on_alias, [text] * 10)]
+
+    assert outcomes.count("started") == 1
+    assert set(outcomes) <= {"started", "claimed", "under way"}
+    assert names(pipelines_server) == [f"deployment {model.name} 2"]
+
+
+def test_event_that_comes_again_after_the_deployment_starts_nothing(model: Model, pipelines_server: Kubeflow):
+    model.move(2)
+    text = model.told(2)
+    started = deployments.on_alias(text)
+    assert deployments.on_alias(text).outcome == "under way"
+    pipelines_server.end(str(started.run_id))
+    assert deployments.on_alias(text).outcome == "claimed"  # it ended, and serves something else: that is for a person
+    record_deployed(model.name, 2, str(started.run_id), "somebody")
+
+    assert deployments.on_alias(text).outcome == "deployed"
+    assert deployments.on_alias(model.told(2)).outcome == "deployed"
+    assert len(pipelines_server.runs) == 1
+
+
+def test_event_of_where_the_alias_no_longer_stands_starts_nothing(model: Model, pipelines_server: Kubeflow):
+    model.move(2)
+    model.move(3)
+
+    late = deployments.on_alias(model.told(2))
+    right = deployments.on_alias(model.told(3))
+    model.move(None)
+
+    assert (late.outcome, right.outcome) == ("superseded", "started")
+    assert late.message == f"{model.name} version 2: the alias has moved on: it stands at version 3."
+    assert "it stands nowhere" in deployments.on_alias(model.told(3)).message
+    assert names(pipelines_server) == [f"deployment {model.name} 3"]
+
+
+def test_each_move_to_a_version_is_one_deployment(model: Model, pipelines_server: Kubeflow):
+    """Also of a version that was deployed, or failed, before."""
+    for _ in range(2):
+        for version in (2, 1):
+            model.move(version)
+            started = deployments.on_alias(model.told(version))
+            assert started.outcome == "started"
+            pipelines_server.end(str(started.run_id))
+            record_deployed(model.name, version, str(started.run_id), "somebody")
+
+    assert names(pipelines_server) == [f"deployment {model.name} {version}" for version in (2, 1, 2, 1)]
+
+
+def test_deployment_that_rolls_itself_back_starts_no_other(model: Model, pipelines_server: Kubeflow, monkeypatch: pytest.MonkeyPatch):
+    """It moves the alias back while it runs, and MLflow tells of that as of any move: what serves is known when it has ended."""
+    monkeypatch.setattr(deployments, "_INTERVAL", 0.05)
+    model.move(2)
+    failing = deployments.on_alias(model.told(2))
+    model.move(1)
+    with ThreadPoolExecutor(1) as pool:
+        back = pool.submit(deployments.on_alias, model.told(1))
+        time.sleep(0.5)
+        assert not back.done()
+        pipelines_server.end(str(failing.run_id), "FAILED")
+
+        assert back.result(30).outcome == "deployed"
+    assert len(pipelines_server.runs) == 1
+
+
+def test_move_back_while_the_other_version_is_rolled_out_is_deployed_after_it(
+    model: Model, pipelines_server: Kubeflow, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(deployments, "_INTERVAL", 0.05)
+    model.move(2)
+    first = deployments.on_alias(model.told(2))
+    model.move(1)
+    with pytest.raises(EventsError, match=f"another version is still being deployed .run {first.run_id}.. Version 1 comes after it"):
+        deployments.on_alias(model.told(1), patience=0.2)
+    record_deployed(model.name, 2, str(first.run_id), "somebody")
+    pipelines_server.end(str(first.run_id))
+
+    assert deployments.on_alias(model.told(1)).outcome == "started"
+    assert names(pipelines_server) == [f"deployment {model.name} 2", f"deployment {model.name} 1"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"alias": "staging"},
+        {"version": "0"},
+        {"version": 2},
+        {"version": "2; x"},
+        {"delivery": "1"},
+        {"model": "../x"},
+        {"model": "no-such-thing"},
+    ],
+)
+def test_event_that_can_not_be_is_refused(model: Model, pipelines_server: Kubeflow, wrong: dict[str, Any]):
+    with pytest.raises(MalformedEvent, match="alias event"):
+        deployments.on_alias(json.dumps(json.loads(model.told(1)) | wrong))
+    assert pipelines_server.requests == []
+
+
+def test_event_is_not_claimed_while_something_is_out_of_reach(model: Model, pipelines_server: Kubeflow, monkeypatch: pytest.MonkeyPatch):
+    model.move(2)
+    text = model.told(2)
+    for variable, kind in (("KF_PIPELINES_ENDPOINT", PipelinesError), ("MLFLOW_TRACKING_URI", RegistryError)):
+        with monkeypatch.context() as patch:
+            patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+            patch.setenv(variable, "http://127.0.0.1:1")
+            get_settings.cache_clear()
+            with pytest.raises(kind):
+                deployments.on_alias(text)
+        get_settings.cache_clear()
+    assert model.claims == {}
+
+    assert deployments.on_alias(text).outcome == "started"
+
+
+def test_catch_up_starts_what_no_event_has_started_and_once(model: Model, pipelines_server: Kubeflow):
+    assert list(deployments.catch_up(0)) == []
+    model.move(2)
+
+    (started,) = deployments.catch_up(0)
+
+    assert (started.event, started.outcome) == ("catch-up", "started")
+    assert list(deployments.catch_up(0)) == []
+    pipelines_server.end(str(started.run_id), "FAILED")
+    assert list(deployments.catch_up(0)) == [], "what failed isn't tried again by itself"
+    model.move(1)
+    model.move(2)
+    assert [one.outcome for one in deployments.catch_up(0)] == ["started"], "the alias was moved there again"
+    assert names(pipelines_server) == [f"deployment {model.name} 2"] * 2
+
+
+def test_catch_up_starts_what_was_claimed_and_came_to_nothing(model: Model, pipelines_server: Kubeflow, monkeypatch: pytest.MonkeyPatch):
+    model.move(2)
+    with monkeypatch.context() as patch:
+
+        def refused(*_: Any) -> str:
+            raise PipelinesError("Kubeflow Pipelines refuses.")
+
+        patch.setattr(remote, "submit", refused)
+        with pytest.raises(PipelinesError, match="claimed and not started: the catch-up starts it"):
+            deployments.on_alias(model.told(2))
+        assert [one.outcome for one in deployments.catch_up(0)] == ["failed"]
+
+    assert [one.outcome for one in deployments.catch_up(0)] == ["started"]
+    assert (len(pipelines_server.runs), len(model.claims)) == (1, 3)
+
+
+def test_two_catch_ups_at_once_start_one_run(model: Model, pipelines_server: Kubeflow):
+    model.move(2)
+
+    with ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(lambda _: list(deployments.catch_up(0.5)), range(2)))
+
+    assert sum(one.outcome == "started" for each in done for one in each) == 1
+    assert len(pipelines_server.runs) == 1
+
+
+def test_catch_up_waits_for_an_event_that_is_about_to_start_its_run(model: Model, pipelines_server: Kubeflow):
+    model.move(2)
+    with ThreadPoolExecutor(1) as pool:
+        looking = pool.submit(lambda: list(deployments.catch_up(3)))
+        while ("GET", "/apis/v2beta1/experiments") not in pipelines_server.requests:
+            assert not looking.done()
+        assert deployments.on_alias(model.told(2)).outcome == "started"
+
+        assert looking.result() == []
+    assert len(pipelines_server.runs) == 1
+
+
+def test_start_whose_answer_was_lost_is_not_taken_for_an_older_run(
+    model: Model, pipelines_server: Kubeflow, monkeypatch: pytest.MonkeyPatch
+):
+    model.move(2)
+    old = deployments.on_alias(model.told(2))
+    pipelines_server.end(str(old.run_id), "FAILED")
+    model.move(1)
+    model.move(2)
+    real = remote.submit
+
+    def lost(*arguments: Any) -> str:
+        real(*arguments)
+        raise PipelinesError("the answer was lost")
+
+    monkeypatch.setattr(remote, "submit", lost)
+
+    assert deployments.on_alias(model.told(2)).run_id == pipelines_server.runs[1]["run_id"] != old.run_id
+
+
+def test_standing_is_of_the_last_change(model: Model):
+    model.move(2)
+    moved = standing(model.name)
+    later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    model.client.set_registered_model_tag(model.name, "deployed_at", later)
+    model.client.set_registered_model_tag(model.name, DEPLOYED_TAG, "2")
+    deployed = standing(model.name)
+
+    assert moved is not None
+    assert deployed is not None
+    assert (moved.wanted, moved.deployed, moved.pending, moved.commit) == (2, 1, True, model.commits[1])
+    assert (deployed.pending, deployed.since) == (False, datetime.fromisoformat(later))
+    assert moved.move != deployed.move
+    assert standing("no-such-model") is None
+
+
+def test_promotion_is_followed_to_what_comes_of_it(model: Model, pipelines_server: Kubeflow, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(awaiting, "_INTERVAL", 0.05)
+    model.move(2)
+    old = deployments.on_alias(model.told(2))
+    pipelines_server.end(str(old.run_id), "FAILED")
+    model.move(1)
+    model.move(2)
+
+    def deploy() -> None:
+        time.sleep(0.3)
+        run = deployments.on_alias(model.told(2))
+        time.sleep(0.3)
+        record_deployed(model.name, 2, str(run.run_id), "somebody")
+        pipelines_server.end(str(run.run_id))
+
+    thread = threading.Thread(target=deploy)
+    thread.start()
+    result = awaiting.await_deployment(model.name, 2, 1)
+    thread.join()
+
+    assert (result["status"], result["error"], result["version"]) == ("succeeded", None, 2)
+    assert awaiting.await_deployment(model.name, 2, 1)["status"] == "succeeded"
+
+
+def test_promotion_that_was_rolled_back_says_why(model: Model, pipelines_server: Kubeflow):
+    model.move(2)
+    run = deployments.on_alias(model.told(2))
+    model.move(1)
+    pipelines_server.end(str(run.run_id), "FAILED")
+
+    result = awaiting.await_deployment(model.name, 2, 1)
+
+    assert (result["status"], result["run_id"]) == ("failed", run.run_id)
+    assert "the run has failed" in result["error"]
+
+
+def test_promotion_that_another_one_overtook_or_nothing_started_is_told(model: Model, pipelines_server: Kubeflow):
+    model.move(2)
+    with pytest.raises(PipelinesError, match="no deployment began within 0 minutes"):
+        awaiting.await_deployment(model.name, 2, 0)
+    model.move(3)
+
+    assert awaiting.await_deployment(model.name, 2, 1)["error"] == "the alias production has moved on to version 3."
+    assert pipelines_server.runs == []
