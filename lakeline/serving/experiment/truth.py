@@ -1,0 +1,179 @@
+"""What really happened: clean rows that came after a test began, and files that a person brings."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lakeline.errors import DataError, UsageError
+from lakeline.lake.base import MAIN
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+    from lakeline.data.spec import DatasetSpec
+    from lakeline.lake import Commit, CommitId, Lake
+
+FOLDER = "truth/"
+"""Where the lake keeps the files that people bring."""
+
+_READERS = {".csv": "read_csv({}, all_varchar = true, header = true)", ".parquet": "read_parquet({})"}
+
+
+def bring(lake: Lake, spec: DatasetSpec, path: Path) -> tuple[CommitId, int]:
+    """Commit a file of truth to main, where the next look at a test finds it. Nothing is trained from it.
+
+    Parameters
+    ----------
+    lake, spec
+        Of the data set.
+    path
+        CSV or Parquet, with the target and `request_id`, `request_id` and `row` (from 0, of requests with several rows), or `key`.
+
+    Returns
+    -------
+    tuple
+        The commit, and how many rows the file has.
+
+    Raises
+    ------
+    UsageError
+        If it is neither CSV nor Parquet, or its columns are others.
+    DataError
+        If it can't be read, or rows have no id, no number to compare with, or say different things of one prediction.
+    """
+    import duckdb
+
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise UsageError(f"{path}: give a .csv or .parquet file.")
+    if not path.is_file():
+        raise UsageError(f"{path}: there is no such file.")
+    with duckdb.connect(":memory:") as database, tempfile.TemporaryDirectory(prefix="lakeline-") as folder:
+        try:
+            database.execute(f"CREATE TABLE given AS FROM {reader.format('?')}", [str(path)])
+            columns = [str(row[0]) for row in database.execute("DESCRIBE given").fetchall()]
+            ids = _ids(columns, spec.target.column, path)
+            taken = ", ".join(_typed(name) for name in ids)
+            target = quoted(spec.target.column)
+            database.execute(f"CREATE TABLE truth AS SELECT {taken}, TRY_CAST({target} AS DOUBLE) AS {target} FROM given")  # noqa: S608
+            rows = _checked(database, ids, spec.target.column, path)
+            out = Path(folder) / "truth.parquet"
+            database.execute("COPY truth TO ? (FORMAT parquet, COMPRESSION zstd)", [str(out)])
+        except duckdb.Error as error:
+            raise DataError(f"{path}: {str(error).splitlines()[0]}") from None
+        name = re.sub(r"[^A-Za-z0-9_.-]+", "-", path.stem)
+        said = f"Truth of {rows:,} predictions: {name}"
+        return lake.commit(MAIN, {f"{FOLDER}{name}.parquet": out}, said, {"truth": name, "rows": str(rows)}), rows
+
+
+def quoted(column: str) -> str:
+    """Name of a column, as SQL takes it."""
+    return '"' + column.replace('"', '""') + '"'
+
+
+def _ids(columns: list[str], target: str, path: Path) -> list[str]:
+    if target in columns and "key" in columns and "request_id" not in columns:
+        return ["key"]
+    if target in columns and "request_id" in columns and "key" not in columns:
+        return ["request_id", "row"] if "row" in columns else ["request_id"]
+    raise UsageError(f"{path}: has the columns {', '.join(columns)}; needed are {target}, and key or request_id (with row) but not both.")
+
+
+def _typed(name: str) -> str:
+    return 'TRY_CAST("row" AS INTEGER) AS "row"' if name == "row" else f'CAST("{name}" AS VARCHAR) AS "{name}"'
+
+
+def _checked(database: duckdb.DuckDBPyConnection, ids: list[str], target: str, path: Path) -> int:
+    """Number of rows, all of which can be used."""
+    names = ", ".join(f'"{name}"' for name in ids)
+    blank = " OR ".join(f'"{name}" IS NULL' for name in ids)
+    bad = f"{blank} OR {quoted(target)} IS NULL OR NOT isfinite({quoted(target)})"
+    query = f"SELECT count(*), count(*) FILTER ({bad}), min(rowid) FILTER ({bad}) FROM truth"  # noqa: S608 (names that were checked)
+    total, wrong, first = database.execute(query).fetchall()[0]
+    if wrong:
+        wanted = f"{' and '.join(ids)}, and {target} as a number"
+        raise DataError(f"{path}: {wrong:,} of {total:,} rows lack {wanted} (first: row {first + 1:,}). Nothing was committed.")
+    twice = f"SELECT {names}, count(*) FROM truth GROUP BY {names} HAVING count(DISTINCT {quoted(target)}) > 1 ORDER BY {names}"  # noqa: S608
+    found = database.execute(twice).fetchall()
+    if found:
+        one = ", ".join(f"{name} {value}" for name, value in zip(ids, found[0], strict=False))
+        raise DataError(f"{path}: says different things of {len(found):,} predictions (first: {one}). Nothing was committed.")
+    return int(total)
+
+
+def truth_since(lake: Lake, spec: DatasetSpec, since: float) -> pa.Table:
+    """All truth that came after a moment.
+
+    Parameters
+    ----------
+    lake, spec
+        Of the data set; the spec says which column of the clean rows is the key, if one is.
+    since
+        Seconds since 1970.
+
+    Returns
+    -------
+    Table
+        A row for each thing that was said: `batch` (number of the commit that said it, in order), `known` (when), `kind` ("key", "row" or
+        "request": what it is said of), `id`, `row` and `target`. What a commit says is read as it was then, whatever later ones say.
+
+    Raises
+    ------
+    DataError
+        If a file lacks a column: names it.
+    """
+    import duckdb
+
+    with duckdb.connect(":memory:") as database, tempfile.TemporaryDirectory(prefix="lakeline-") as folder:
+        database.execute('CREATE TABLE truth (batch INTEGER, known TIMESTAMPTZ, kind VARCHAR, id VARCHAR, "row" INTEGER, target DOUBLE)')
+        for batch, (commit, paths) in enumerate(_commits(lake, since)):
+            # A commit's time is in whole seconds: what was predicted within its second was predicted before.
+            known = int((commit.time.astimezone(UTC) + timedelta(seconds=1)).timestamp() * 1e6)
+            for path in paths:
+                file = lake.download(commit.id, path, Path(folder) / "file.parquet")
+                if path.startswith(FOLDER) or spec.experiment.key is not None:
+                    _add(database, spec, file, f"{lake.name} {path} at {commit.id[:12]}", (batch, known, path.startswith(FOLDER)))
+        return database.table("truth").to_arrow_table()
+
+
+def _commits(lake: Lake, since: float) -> Iterator[tuple[Commit, list[str]]]:
+    """Commits of main's own line since a moment, oldest first, with the files of truth that each brought."""
+    commits = {commit.id: commit for commit in lake.log(MAIN)}
+    line: list[Commit] = []
+    at = commits.get(lake.resolve(MAIN))
+    while at is not None and at.time >= datetime.fromtimestamp(int(since), UTC):
+        line.append(at)
+        at = commits.get(at.parents[0]) if at.parents else None
+    for commit in reversed(line):
+        changes = lake.diff(commit.parents[0], commit.id) if commit.parents else []
+        paths = [change.path for change in changes if change.kind != "removed" and change.path.endswith(".parquet")]
+        found = sorted(path for path in paths if path.startswith((FOLDER, "clean/")))
+        if found:
+            yield commit, found
+
+
+def _add(database: duckdb.DuckDBPyConnection, spec: DatasetSpec, file: Path, origin: str, said: tuple[int, int, bool]) -> None:
+    columns = {str(row[0]) for row in database.execute("DESCRIBE SELECT * FROM read_parquet(?)", [str(file)]).fetchall()}
+    batch, known, brought = said
+    if brought and "request_id" in columns:
+        kind, key, row = ("row", "request_id", '"row"') if "row" in columns else ("request", "request_id", "0")
+    else:
+        kind, key, row = "key", "key" if brought else str(spec.experiment.key), "0"
+    missing = [name for name in (key, spec.target.column) if name not in columns]
+    if missing:
+        raise DataError(f"{origin}: has no column {missing[0]!r}, by which a test is to be judged.")
+    values: list[Any] = [batch, known, kind, str(file)]
+    database.execute(
+        f"""
+        INSERT INTO truth
+        SELECT ?, make_timestamptz(?), ?, CAST({quoted(key)} AS VARCHAR), {row}, TRY_CAST({quoted(spec.target.column)} AS DOUBLE)
+        FROM read_parquet(?) WHERE {quoted(key)} IS NOT NULL
+        """,  # noqa: S608 (names that are columns of the file)
+        values,
+    )
