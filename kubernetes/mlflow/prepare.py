@@ -1,4 +1,4 @@
-"""Prepares MLflow's databases before its server starts: schemas of this version, and users with the passwords that the Secrets say.
+"""Prepares MLflow's databases before its server starts: schemas of this version, users with the passwords that the Secrets say, a webhook.
 
 It runs in the server's image, before each start, so that an upgrade migrates and a rotated password holds after a restart.
 """
@@ -25,12 +25,13 @@ if TYPE_CHECKING:
 _PATIENCE = 180  # seconds
 _LOCK = 20_615
 """One number for all replicas: they wait for each other on it."""
+_WEBHOOK = "lakeline-alias"
 
 log = logging.getLogger("prepare")
 
 
 def main() -> None:
-    """Write the server's file of settings, migrate both databases, and see to the users."""
+    """Write the server's file of settings, migrate both databases, and see to the users and the webhook."""
     logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
     tracking, users = os.environ["MLFLOW_BACKEND_STORE_URI"], os.environ["MLFLOW_AUTH_DATABASE_URI"]
     write_settings(os.environ["MLFLOW_AUTH_CONFIG_PATH"], users)
@@ -44,6 +45,7 @@ def main() -> None:
         ensure_user(store, os.environ["MLFLOW_AUTH_ADMIN_USERNAME"], os.environ["MLFLOW_AUTH_ADMIN_PASSWORD"], is_admin=True)
         ensure_user(store, os.environ["STEPS_USERNAME"], os.environ["STEPS_PASSWORD"], is_admin=False)
         ensure_user(store, os.environ["SERVING_USERNAME"], os.environ["SERVING_PASSWORD"], is_admin=False)
+        ensure_webhook(tracking, os.environ["ALIAS_WEBHOOK_URL"], os.environ["ALIAS_WEBHOOK_SECRET"])
 
 
 def migrate(uri: str) -> None:
@@ -69,6 +71,24 @@ def ensure_user(store: SqlAlchemyStore, name: str, password: str, is_admin: bool
         log.info("user %s: password changed", name)
     else:
         log.info("user %s: is there", name)
+
+
+def ensure_webhook(uri: str, url: str, secret: str) -> None:
+    """Have the server tell of each move of an alias, signed with this secret; one that somebody has switched off stays off.
+
+    What is there is changed without being read: its secret may be encrypted with a key that is gone.
+    """
+    from mlflow.entities.webhook import WebhookAction, WebhookEntity, WebhookEvent
+    from mlflow.store.model_registry.dbmodels.models import SqlWebhook
+    from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
+
+    store = SqlAlchemyStore(uri)
+    with store.ManagedSessionMaker(read_only=False) as session:
+        ours = session.query(SqlWebhook).filter(SqlWebhook.name == _WEBHOOK, SqlWebhook.deleted_timestamp.is_(None))
+        there = ours.update({"url": url, "secret": secret}, synchronize_session=False)
+    if not there:
+        store.create_webhook(_WEBHOOK, url, [WebhookEvent(WebhookEntity.MODEL_VERSION_ALIAS, WebhookAction.CREATED)], secret=secret)
+    log.info("webhook %s: %s", _WEBHOOK, "is there" if there else "made")
 
 
 def write_settings(path: str, users: str) -> None:

@@ -51,6 +51,9 @@ class Values:
         old = self._there.get((name, key))
         if name not in self._needed:
             raise _NotGiven
+        before = self._there.get((name, self._needed[name].kept.get(key, "")))
+        if before is not None and self._rotate == name:
+            return before
         outer, self._read = self._read, []
         try:
             new = self._needed[name].keys[key](self.get)

@@ -6,7 +6,7 @@ import base64
 import json
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 SERVICES, PIPELINES, SERVING = "lakeline", "kubeflow", "lakeline-serving"
 """Namespaces of Lakeline's services, of Kubeflow Pipelines' steps, and of the models that are served."""
@@ -25,6 +25,8 @@ class Wanted:
     namespaces: tuple[str, ...] = (SERVICES,)
     restarts: tuple[str, ...] = ()
     """Who reads it when it starts, in the order of restarts after its values have changed."""
+    kept: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Keys that get the value that another one had when that is made anew, so that both are good for a while."""
     fixed: str = ""
     """Why its values can't be made anew, if they can't."""
 
@@ -42,6 +44,11 @@ def access_key(_: Lookup) -> str:
 def secret_key(_: Lookup) -> str:
     """Forty letters and digits."""
     return secrets.token_hex(20)
+
+
+def encryption_key(_: Lookup) -> str:
+    """A key of Fernet's: 32 bytes in base64."""
+    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
 
 
 def _text(value: str) -> Callable[[Lookup], str]:
@@ -78,6 +85,7 @@ def _identities(look: Lookup) -> str:
 
 _LAKEFS, _MLFLOW, _POSTGRES, _OBJECTS = "deployment/lakefs", "deployment/mlflow", "statefulset/postgres", "statefulset/objectstore"
 _SERVERS = "deployment --selector=app.kubernetes.io/name=model-server"
+_GATE = "deployment/alias-gate"
 
 WANTED = (
     Wanted(
@@ -142,7 +150,14 @@ WANTED = (
         "lakeline-events",
         "token that lakeFS and our commands show to the webhook of events",
         {"token": secret_key},
-        restarts=("deployment --selector=eventsource-name=lakeline", _LAKEFS),
+        restarts=("deployment --selector=eventsource-name=lakeline", _LAKEFS, _GATE),
+    ),
+    Wanted(
+        "lakeline-alias",
+        "secret with which MLflow signs what it tells of aliases, and the one before",
+        {"secret": secret_key, "previous": secret_key},
+        restarts=(_GATE, _MLFLOW),  # who checks knows both, before who signs has the new one
+        kept={"previous": "secret"},
     ),
     Wanted(
         "lakefs-server",
@@ -164,7 +179,7 @@ WANTED = (
     ),
     Wanted(
         "mlflow-server",
-        "what the MLflow server needs: two databases, object store, the administrator's password, the key of its sessions",
+        "what the MLflow server needs: two databases, object store, the administrator's password, keys of its sessions and webhooks",
         {
             "MLFLOW_BACKEND_STORE_URI": _database("postgresql+psycopg2", "mlflow", "MLFLOW_PASSWORD"),
             "MLFLOW_AUTH_DATABASE_URI": _database("postgresql+psycopg2", "mlflow_auth", "MLFLOW_AUTH_PASSWORD"),
@@ -172,6 +187,7 @@ WANTED = (
             "AWS_SECRET_ACCESS_KEY": _same("objectstore", "MLFLOW_SECRET_ACCESS_KEY"),
             "MLFLOW_AUTH_ADMIN_PASSWORD": password,
             "MLFLOW_FLASK_SERVER_SECRET_KEY": secret_key,
+            "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": encryption_key,
         },
         restarts=(_MLFLOW,),
     ),

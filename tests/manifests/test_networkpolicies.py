@@ -12,6 +12,7 @@ LAKEFS = {"app.kubernetes.io/name": "lakefs"}
 MLFLOW = {"app.kubernetes.io/name": "mlflow"}
 STEP = {"pipeline/runid": "run"}
 JOB = {"lakeline.dev/event": "merge"}
+GATE = {"app.kubernetes.io/name": "alias-gate"}
 SOURCE = {"eventsource-name": "lakeline"}
 API = {"app": "ml-pipeline"}
 STRANGER = {"app": "stranger"}
@@ -22,7 +23,10 @@ OPEN = [
     ("a step to Kubeflow", ("kubeflow", STEP), ("kubeflow", API), 8888),
     ("lakeFS to the event source", ("lakeline", LAKEFS), ("lakeline", SOURCE), 12000),
     ("a Job of an event to lakeFS", ("lakeline", JOB), ("lakeline", LAKEFS), 8000),
+    ("a Job of an event to MLflow", ("lakeline", JOB), ("lakeline", MLFLOW), 5000),
     ("a Job of an event to Kubeflow", ("lakeline", JOB), ("kubeflow", API), 8888),
+    ("MLflow to the gate", ("lakeline", MLFLOW), ("lakeline", GATE), 8080),
+    ("the gate to the event source", ("lakeline", GATE), ("lakeline", SOURCE), 12000),
 ]
 IN_CLUSTER = [
     (f"{own} to {to}", ("lakeline", {"app.kubernetes.io/name": own}), ("lakeline", {"app.kubernetes.io/name": to}), port)
@@ -37,6 +41,10 @@ SHUT = [
     ("a step to the object store", ("kubeflow", STEP), ("lakeline", {"app.kubernetes.io/name": "objectstore"}), 8333),
     ("lakeFS to the object store's master", ("lakeline", LAKEFS), ("lakeline", {"app.kubernetes.io/name": "objectstore"}), 9333),
     ("a step to the event source", ("kubeflow", STEP), ("lakeline", SOURCE), 12000),
+    ("MLflow to the event source", ("lakeline", MLFLOW), ("lakeline", SOURCE), 12000),
+    ("lakeFS to the gate", ("lakeline", LAKEFS), ("lakeline", GATE), 8080),
+    ("a step to the gate", ("kubeflow", STEP), ("lakeline", GATE), 8080),
+    ("the gate to MLflow", ("lakeline", GATE), ("lakeline", MLFLOW), 5000),
     ("a stranger to Kubeflow", ("default", STRANGER), ("kubeflow", API), 8888),
     ("lakeFS to Kubeflow", ("lakeline", LAKEFS), ("kubeflow", API), 8888),
 ]

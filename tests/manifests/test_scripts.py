@@ -10,8 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography.fernet import Fernet
 from werkzeug.security import check_password_hash
 
+from pipelines.clusters.wanted import encryption_key
 from tests.manifests.objects import KUBERNETES
 
 SCRIPTS = sorted(KUBERNETES.rglob("*.sh"))
@@ -121,7 +123,7 @@ def test_backup_that_cannot_be_read_back_counts_as_none(run: Run, tmp_path: Path
 
 
 def test_mlflow_is_prepared_again_and_again(tmp_path: Path):
-    """The first start makes tables and users, a later one takes over a password that has been rotated."""
+    """The first start makes tables, users and the webhook; a later one takes over what has been rotated, the key of secrets too."""
     environment = {
         "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{tmp_path}/runs.db",
         "MLFLOW_AUTH_DATABASE_URI": f"sqlite:///{tmp_path}/users.db",
@@ -129,10 +131,18 @@ def test_mlflow_is_prepared_again_and_again(tmp_path: Path):
         "MLFLOW_AUTH_ADMIN_USERNAME": "admin",
         "MLFLOW_AUTH_ADMIN_PASSWORD": "of-the-administrator",
         "STEPS_USERNAME": "lakeline",
+        "SERVING_USERNAME": "serving",
+        "SERVING_PASSWORD": "of-the-servers",
+        "ALIAS_WEBHOOK_URL": "http://gate.example.org/alias",
+        "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http",
+        "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
     }
+    key = ""
     for password, said in (("of-the-steps", "user lakeline: made"), ("of-the-steps-now", "user lakeline: password changed")):
         command = [sys.executable, str(KUBERNETES / "mlflow" / "prepare.py")]
-        given = {**os.environ, **environment, "STEPS_PASSWORD": password}
+        key = encryption_key(str)
+        given = {**os.environ, **environment, "STEPS_PASSWORD": password, "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": key}
+        given["ALIAS_WEBHOOK_SECRET"] = f"signed-{password}"
         done = subprocess.run(command, capture_output=True, text=True, env=given, check=False)
         assert done.returncode == 0, done.stderr
         assert said in done.stderr
@@ -142,6 +152,11 @@ def test_mlflow_is_prepared_again_and_again(tmp_path: Path):
         users = {
             name: (hashed, bool(admin)) for name, hashed, admin in database.execute("SELECT username, password_hash, is_admin FROM users")
         }
-    assert {name: admin for name, (_, admin) in users.items()} == {"admin": True, "lakeline": False}
+    assert {name: admin for name, (_, admin) in users.items()} == {"admin": True, "lakeline": False, "serving": False}
     assert check_password_hash(users["lakeline"][0], "of-the-steps-now")
     assert stat.S_IMODE((tmp_path / "basic_auth.ini").stat().st_mode) == 0o640
+    with contextlib.closing(sqlite3.connect(tmp_path / "runs.db")) as database:
+        ((name, url, secret),) = database.execute("SELECT name, url, secret FROM webhooks").fetchall()
+        events = database.execute("SELECT entity, action FROM webhook_events").fetchall()
+    assert (name, url, events) == ("lakeline-alias", "http://gate.example.org/alias", [("model_version_alias", "created")])
+    assert Fernet(key).decrypt(secret) == b"signed-of-the-steps-now"

@@ -161,6 +161,17 @@ def test_rotation_changes_it_and_what_follows(cluster: Cluster):
     assert after["lakefs-server"]["LAKEFS_AUTH_ENCRYPT_SECRET_KEY"] == before["lakefs-server"]["LAKEFS_AUTH_ENCRYPT_SECRET_KEY"]
 
 
+def test_rotation_keeps_the_secret_of_before_where_both_have_to_be_good(cluster: Cluster):
+    secrets.ensure()
+    before = cluster.secret("lakeline-alias")
+
+    secrets.ensure(rotate="lakeline-alias")
+
+    after = cluster.secret("lakeline-alias")
+    assert after["previous"] == before["secret"]
+    assert after["secret"] not in before.values()
+
+
 @pytest.mark.parametrize("name", ["lakefs-server", "lakeline-lakefs", "lakefs"])
 def test_what_cannot_be_rotated_is_refused(name: str, cluster: Cluster):
     with pytest.raises(UsageError, match=name):

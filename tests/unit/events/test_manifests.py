@@ -49,10 +49,21 @@ def test_sensor_of_merges_lets_through_what_the_job_reads():
     }
 
 
-RIGHT = {
+def test_sensor_of_aliases_lets_through_what_the_job_reads():
+    assert patterns("alias", "alias") == {
+        "body.delivery": payload.DELIVERY,
+        "body.model": payload.REPOSITORY,
+        "body.alias": "^production$",
+        "body.version": payload.NUMBER,
+    }
+
+
+RIGHT: dict[str, dict[str, Any]] = {
     "merge": {"event_type": "post-merge", "repository_id": "things", "branch_id": "main", "commit_id": "a" * 64},
     "arrival": {"dataset": "things", "arrivals": ["2024-01", "2024-02"], "version": "9b2cf5"},
+    "alias": {"delivery": "0f3c1a52-9a1e-4c63-8d0e-2b8f3f0a9c11", "model": "things", "alias": "production", "version": "3"},
 }
+KINDS = {"merge": payload.Merge, "arrival": payload.Arrival, "alias": payload.Alias}
 WRONG: list[tuple[str, dict[str, Any]]] = [
     ("merge", {"branch_id": "dev"}),
     ("merge", {"branch_id": None}),
@@ -66,14 +77,20 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("arrival", {"arrivals": "2024-01"}),
     ("arrival", {"dataset": None}),
     ("arrival", {"version": "$(HOME)"}),
+    ("alias", {"alias": "staging"}),
+    ("alias", {"model": "$(HOME)"}),
+    ("alias", {"model": None}),
+    ("alias", {"version": "0"}),
+    ("alias", {"version": ["3"]}),
+    ("alias", {"delivery": "$(HOME)"}),
 ]
 
 
-@pytest.mark.parametrize("name", ["merge", "arrival"])
+@pytest.mark.parametrize("name", ["merge", "arrival", "alias"])
 def test_what_is_right_starts_a_job_and_is_not_counted_as_refused(name: str):
     assert passes(name, name, RIGHT[name])
     assert not passes(name, "refused", RIGHT[name])
-    payload.parse({"merge": payload.Merge, "arrival": payload.Arrival}[name], json.dumps(RIGHT[name]))
+    payload.parse(KINDS[name], json.dumps(RIGHT[name]))
 
 
 @pytest.mark.parametrize(("name", "wrong"), WRONG)
@@ -84,11 +101,11 @@ def test_what_is_wrong_is_counted_as_refused_and_starts_nothing(name: str, wrong
     assert passes(name, "refused", body)
 
 
-@pytest.mark.parametrize("name", ["merge", "arrival"])
+@pytest.mark.parametrize("name", ["merge", "arrival", "alias"])
 def test_each_event_is_either_taken_or_refused(name: str):
     """The two filters of a sensor are each other's opposite, of the same fields and patterns."""
     spec = sensor(name)
-    pairs = [("merge", "refused")] if name == "merge" else [("arrival", "refused"), ("object", "strange")]
+    pairs = [("arrival", "refused"), ("object", "strange")] if name == "arrival" else [(name, "refused")]
     for good, bad in pairs:
         one, other = dependency(name, good), dependency(name, bad)
         assert one["transform"] == other["transform"]
@@ -103,8 +120,8 @@ def test_each_event_is_either_taken_or_refused(name: str):
 
 def test_nothing_but_what_fits_a_pattern_reaches_a_job():
     """Kubernetes puts variables in place of $(NAME) in a Job's arguments."""
-    for name in ("merge", "arrival"):
-        for found in (one for one in sensor(name)["dependencies"] if one["name"] in ("merge", "arrival", "object")):
+    for name in KINDS:
+        for found in (one for one in sensor(name)["dependencies"] if one["name"] in (*KINDS, "object")):
             kept = set(re.findall(r"\{(\w+(?:, \w+)+)\}", found["transform"]["jq"])) or {"dataset, arrivals, version"}
             assert {f"body.{field}" for field in kept.pop().split(", ")} == {each["path"] for each in found["filters"]["data"]}
             for each in found["filters"]["data"]:
