@@ -93,6 +93,7 @@ requirements: $(VENV)/.ready-dev  ## pin and hash the dependencies of pyproject.
 	$$compile pyproject.toml -o requirements.txt && \
 	$$compile pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt && \
 	printf 'uv\nhatchling\n' | $$compile - -o requirements-setup.txt && \
+	$$compile images/serving/requirements.in -c requirements.txt -o images/serving/requirements.txt && \
 	sed -n 's/^mlflow==\([^ ]*\).*/mlflow[auth]==\1/p' requirements.txt | \
 		$$compile images/mlflow/requirements.in - -o images/mlflow/requirements.txt
 

@@ -78,7 +78,9 @@ class Batcher:
         return await waiting.answer
 
     def close(self) -> None:
-        """End the thread, if the model isn't stuck in it."""
+        """Answer nobody any more."""
+        if self._running:
+            self._running.cancel()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _run(self) -> None:

@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import math
 import signal
+import socket
 import time
 from typing import TYPE_CHECKING
 
 import uvicorn
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Generator
 
     from lakeline.serving.app import Application
@@ -26,6 +26,13 @@ _BACKLOG = 2048
 _LOOK = 0.05
 _QUIET, _QUIET_ALONE = 0.1, 1.0
 """Seconds without a connection after which nobody is expected any more: where others accept as well, and where nobody else does."""
+
+
+class _Listening(socket.socket):
+    """A socket whose queue of callers is as long as it should be, whatever asyncio is told of how many to accept in one go."""
+
+    def listen(self, backlog: int = _BACKLOG, /) -> None:
+        super().listen(_BACKLOG)
 
 
 class DrainingServer(uvicorn.Server):
@@ -60,7 +67,7 @@ class DrainingServer(uvicorn.Server):
                 server_header=False,
                 timeout_keep_alive=_KEEP_ALIVE,
                 timeout_graceful_shutdown=math.ceil(settings.timeout) + 1,
-                # As many connections are accepted at once: of those that several processes share, each is to take one at a time.
+                # As many connections are accepted in one go: where several processes share them, each is to take one at a time.
                 backlog=_BACKLOG if alone else 1,
             )
         )
@@ -75,7 +82,7 @@ class DrainingServer(uvicorn.Server):
         """Serve on a bound socket; returns when all is answered and written."""
 
         async def serve() -> None:
-            await self.serve([listening])
+            await self.serve([_Listening(listening.family, listening.type, fileno=listening.detach())])
             await self._app.close()
             self._journal.say("ended")
 
@@ -92,8 +99,6 @@ class DrainingServer(uvicorn.Server):
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._told_to_end)
         await super().startup(sockets)
-        for listening in sockets or ():
-            listening.listen(_BACKLOG)
         self._ready()
         self._journal.say("serving")
 

@@ -118,7 +118,10 @@ def test_make_help_lists_every_target():
     assert set(re.findall(r"^  make (\S+)", done.stdout, re.MULTILINE)) == phony
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt", "requirements-setup.txt", "images/mlflow/requirements.txt"])
+@pytest.mark.parametrize(
+    "name",
+    [f"requirements{part}.txt" for part in ("", "-dev", "-setup")] + [f"images/{image}/requirements.txt" for image in ("mlflow", "serving")],
+)
 def test_requirements_are_pinned_and_hashed(name: str):
     requirements = re.split(r"\n(?=\S)", (PROJECT / name).read_text())
     assert [entry for entry in requirements if not re.match(r"[\w.\[\]-]+==\S+.*--hash=sha256:", entry, re.DOTALL)] == []
