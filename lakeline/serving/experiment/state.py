@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 TAG = "experiment"
 """Tag of a registered model with its last test; of the challenger's version with the outcome of the test that it was in."""
 
-CHALLENGER = "challenger"
-"""Alias of the version that is tested beside production."""
+CHALLENGER: Literal["challenger"] = "challenger"
+"""Alias of the version that is tested beside production, and the variant that it serves as."""
 
 Outcome = Literal["promoted", "ended", "stopped"]
 
