@@ -1,4 +1,4 @@
-"""Notice what is new in the lake, and run the training pipeline for it, once for each commit."""
+"""Notice what is new in the lake and in the registry, and what was run for it: once for each commit, and each move of the alias."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lakeline.errors import LakeUnavailable
+from lakeline.events.alias import Standing, standing
 from lakeline.events.deliveries import deliveries, trained
 from lakeline.lake import CommitId, open_lake
 from lakeline.settings import get_settings
@@ -28,11 +29,13 @@ class Seen:
     """Run that a commit started, by commit."""
     arrivals: dict[str, str] = field(default_factory=dict)
     """Run that an arrival at the source started, by arrival."""
+    deployments: dict[str, str] = field(default_factory=dict)
+    """Run that a move of the alias production started, by move."""
 
     def save(self) -> None:
         """Write it whole or not at all."""
         fresh = self.path.with_suffix(".new")
-        fresh.write_text(json.dumps({"head": self.head, "runs": self.runs, "arrivals": self.arrivals}, indent=1))
+        fresh.write_text(json.dumps({name: value for name, value in vars(self).items() if name != "path"}, indent=1))
         fresh.replace(self.path)
 
 
@@ -86,6 +89,26 @@ def untrained(dataset: str, seen: Seen) -> list[CommitId]:
         if seen.head is None:
             break
     return fresh[::-1]
+
+
+def promoted(dataset: str, seen: Seen) -> Standing | None:
+    """Where the alias production was moved to, if another version serves and no run of this watch has tried.
+
+    Only of a model that is served: who doesn't serve it here has asked for no server.
+
+    Parameters
+    ----------
+    dataset
+        Name of the data set, which is its model's name.
+    seen
+        What was tried before.
+    """
+    from lakeline.serving.site import open_site
+
+    if "production" not in open_site().serving(dataset):
+        return None
+    at = standing(dataset)
+    return at if at is not None and at.pending and at.move not in seen.deployments else None
 
 
 def arrived(dataset: str, arrivals: Sequence[str], seen: Seen) -> list[str]:

@@ -25,6 +25,7 @@ def watch(
 ) -> None:
     """Train when new data arrives in the lake: one run for each commit, also for those that came while no watch ran.
 
+    Where the model is served by this machine (`lakeline serve`), a move of the alias production is deployed, once for each move.
     With --arrivals, the source is looked at as well, and what has arrived there is brought into the lake.
     With --json there is one object a run, a line each. Exit code 1 with --once if a run failed.
     """
@@ -46,10 +47,11 @@ def watch(
 def look(dataset: str, seen: Any, arrivals: str | None, console: Console) -> list[dict[str, Any]]:
     """Look once, and run what there is to run; results as of `execute`."""
     from lakeline.data.arrivals import NEXT, expand
+    from pipelines.deployments import deployment_of
     from pipelines.events import training_of
     from pipelines.execute import current_spec, execute, push_first
     from pipelines.show import show_result
-    from pipelines.watching import arrived, untrained
+    from pipelines.watching import arrived, promoted, untrained
 
     results: list[dict[str, Any]] = []
 
@@ -70,6 +72,11 @@ def look(dataset: str, seen: Any, arrivals: str | None, console: Console) -> lis
         outcome = run("training", training_of(dataset, commit))
         seen.runs[commit] = outcome["run_id"]
         seen.head = commit
+        seen.save()
+    at = promoted(dataset, seen)
+    if at is not None:
+        outcome = run("deployment", deployment_of(dataset, at.wanted))
+        seen.deployments[at.move] = outcome["run_id"]
         seen.save()
     return results
 
