@@ -65,7 +65,7 @@ class Api:
             if in_cluster():
                 config.load_incluster_config(client_configuration=configuration)
             else:
-                config.load_kube_config(client_configuration=configuration)
+                config.load_kube_config(config_file=os.environ.get("KUBECONFIG"), client_configuration=configuration)
         except config.ConfigException as error:
             raise ServingError(
                 f"LAKELINE_SERVING is kubernetes, but no cluster is named here: {error} Name one with KUBECONFIG, "
