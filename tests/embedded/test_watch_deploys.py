@@ -6,7 +6,7 @@ from lakeline.registry import promote_by_hand
 from lakeline.registry.deployed import standing
 from lakeline.serving.local.site import LocalSite
 from tests.embedded.conftest import Lakeline
-from tests.embedded.test_deployment import Served, empty_store, here, served  # noqa: F401  (fixtures)
+from tests.embedded.test_deployment import Served, empty_store, here, served  # noqa: F401  # pyright: ignore[reportUnusedImport]  (fixtures)
 from tests.unit.registry.conftest import NAME
 
 pytestmark = pytest.mark.embedded

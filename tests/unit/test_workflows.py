@@ -31,7 +31,7 @@ def steps(name: str) -> list[dict[str, Any]]:
 
 
 def test_there_is_a_workflow_for_each_thing_to_be_watched():
-    assert {"ci", "images", "pipelines", "e2e"} <= set(NAMES)
+    assert {"ci", "images", "pipelines", "promote", "e2e"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -143,6 +143,30 @@ def test_the_summary_of_a_failed_run_says_why(tmp_path: Path):
     shown = verdict(outcome)
     assert "### training ferries: failed" in shown
     assert "split: no rows" in shown
+
+
+def test_nobody_promotes_alone():
+    """The environment's reviewers approve of each, and what comes of it is waited for."""
+    (job,) = load("promote")["jobs"].values()
+    assert job["environment"] == "production"
+    assert set(load("promote")["on"]) == {"workflow_dispatch"}
+    assert any("lakeline promote" in step.get("run", "") and "--wait" in step["run"] for step in job["steps"])
+
+
+def test_the_summary_of_a_promotion_is_of_its_deployment(tmp_path: Path):
+    outcome = tmp_path / "outcome.json"
+    deployment: dict[str, Any] = {"pipeline": "deployment", "dataset": "ferries", "version": 7, "run_id": "8c1f", "url": "http://x"}
+    deployment |= {"status": "failed", "error": "version 7 was rolled back: 99 of 100 requests took up to 900 ms", "seconds": 61.3}
+    promotion = {"model": "ferries", "version": 7, "replaced": 6, "deployment": deployment}
+    outcome.write_text(json.dumps(promotion))
+    shown = verdict(outcome)
+    assert "### deployment ferries: failed" in shown
+    assert "[Run 8c1f](http://x) failed after 61 s, model version 7." in shown
+    assert "was rolled back: 99 of 100" in shown
+
+    deployment |= {"status": "succeeded", "error": None, "run_id": None, "url": None, "seconds": 0.4}
+    outcome.write_text(json.dumps(promotion))
+    assert "Succeeded after 0 s, model version 7." in verdict(outcome)
 
 
 def test_the_summary_of_no_run_points_to_the_log(tmp_path: Path):

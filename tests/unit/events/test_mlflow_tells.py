@@ -28,6 +28,10 @@ def free_port() -> int:
         return free.getsockname()[1]
 
 
+def no_other(name: str, key: str) -> str:
+    raise AssertionError(f"{name}.{key} isn't asked for")
+
+
 class Servers:
     """MLflow's server and the gate, as processes."""
 
@@ -43,7 +47,7 @@ class Servers:
             "MLFLOW_AUTH_ADMIN_USERNAME": self.admin[0],
             "MLFLOW_AUTH_ADMIN_PASSWORD": self.admin[1],
             "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(20),
-            "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": encryption_key(str),
+            "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": encryption_key(no_other),
             "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https",
             "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
