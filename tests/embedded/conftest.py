@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from lakeline.serving.local.site import LocalSite
 from lakeline.settings import get_settings
+from tests.ferries import NAME, Ferries, end_all, free_port, make
 
 
 @dataclass(frozen=True)
@@ -63,3 +65,31 @@ def at_home(shared_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
     get_settings.cache_clear()
     yield shared_home
     get_settings.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def ferries(tmp_path_factory: pytest.TempPathFactory) -> Ferries:
+    """Versions of a small model in a store of their own, which tests read only."""
+    home = tmp_path_factory.mktemp("ferries")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LAKELINE_HOME", str(home))
+        get_settings.cache_clear()
+        made = make(home)
+    get_settings.cache_clear()
+    return made
+
+
+@pytest.fixture
+def local(ferries: Ferries, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], LocalSite]]:
+    """Make a site of this machine, with so many servers a variant, on a port of this test's; nothing serves yet, nor afterwards."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", ferries.uri)
+    monkeypatch.setenv("LAKELINE_SERVING_PORT", str(free_port()))
+    get_settings.cache_clear()
+    yield lambda workers: LocalSite(workers=workers)
+    end_all(NAME)
+
+
+@pytest.fixture
+def site(local: Callable[[int], LocalSite]) -> LocalSite:
+    """A site of this machine, with one server a variant."""
+    return local(1)
