@@ -1,0 +1,394 @@
+"""What a server answers to whom, and what it says when it doesn't."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pandas as pd
+import pytest
+
+from lakeline.errors import RolloutFailed
+from lakeline.serving.release import variant_of
+from lakeline.serving.server import load as load_version
+from lakeline.training.model import load
+from tests.unit.serving.models import FEATURES, NAME, ROW, foreign, made_here, settings
+
+Caller = Callable[..., httpx.Client]
+
+
+def expected(folder: Path, *rows: dict[str, Any]) -> list[float]:
+    model, _ = load(folder)
+    return [float(value) for value in model.predict(pd.DataFrame(list(rows), columns=list(FEATURES)))]
+
+
+SPLIT = {"dataframe_split": {"columns": list(FEATURES), "data": [list(ROW.values())]}}
+SAME_ROW = [
+    SPLIT,
+    {"dataframe_split": {"columns": list(reversed(FEATURES)), "data": [list(reversed(ROW.values()))], "index": [7]}},
+    {"dataframe_records": [ROW]},
+    {"instances": [ROW]},
+    {"inputs": [ROW]},
+    {"inputs": {name: [value] for name, value in ROW.items()}},
+    {"inputs": {name: [value] for name, value in ROW.items()}, "params": {}},
+]
+
+
+@pytest.mark.parametrize("body", SAME_ROW, ids=lambda body: next(iter(body)))
+def test_each_of_mlflows_formats_is_answered_as_the_model_does(caller: Caller, folder: Path, body: Any):
+    answer = caller().post("/invocations", json=body)
+    assert (answer.status_code, answer.json()) == (200, {"predictions": expected(folder, ROW)})
+    assert answer.headers["content-type"] == "application/json"
+    assert (answer.headers["Lakeline-Version"], answer.headers["Lakeline-Variant"]) == ("3", "production")
+    assert len(answer.headers["X-Request-Id"]) == 32
+
+
+def test_csv_is_answered_as_the_model_does(caller: Caller, folder: Path):
+    text = pd.DataFrame([ROW, ROW | {"weather": None, "wind": None}]).to_csv(index=False)
+    answer = caller().post("/invocations", content=text, headers={"Content-Type": "text/csv; charset=utf-8"})
+    assert answer.json() == {"predictions": expected(folder, ROW, ROW | {"weather": None, "wind": None})}
+
+
+def test_optional_columns_may_be_null_or_missing_and_whole_numbers_will_do(caller: Caller, folder: Path):
+    server = caller()
+    null = server.post("/invocations", json={"instances": [ROW | {"load": 2, "weather": None, "wind": None}]}).json()
+    missing = server.post("/invocations", json={"instances": [{"route": "a", "load": 2}]}).json()
+    assert null == missing == {"predictions": expected(folder, ROW | {"weather": None, "wind": None})}
+
+
+REFUSED = [
+    ({"instances": [ROW, ROW | {"load": "two"}]}, 400, "column 'load', row 1: 'two' is not a number."),
+    ({"instances": [ROW | {"route": 7}]}, 400, "column 'route', row 0: 7 is not text."),
+    ({"instances": [ROW | {"load": True}]}, 400, "column 'load', row 0: true is not a number."),
+    ({"instances": [ROW | {"load": None}]}, 400, "column 'load', row 0: there must be a number, not null."),
+    ({"instances": [ROW | {"route": {}}]}, 400, "column 'route', row 0: an object is not text."),
+    ({"instances": [ROW | {"colour": 1}]}, 400, "unknown column in row 0: 'colour'. The model takes route, weather, load, wind."),
+    ({"instances": [{"route": "a"}]}, 400, "missing column in row 0: 'load'."),
+    ({"dataframe_split": {"columns": ["route", "route"], "data": [["a", "b"]]}}, 400, "these columns are there twice: 'route'."),
+    ({"dataframe_split": {"columns": ["route", "load"], "data": [["a", 1], ["a"]]}}, 400, "row 1 has 1 values, and there are 2 columns."),
+    ({"inputs": {"route": ["a"], "load": [1, 2]}}, 400, "the columns have different numbers of rows: 'route': 1, 'load': 2."),
+    ({"instances": []}, 400, "there are no rows."),
+    ({"instances": [ROW] * 11}, 413, "there are 11 rows, and a request may have 10."),
+    ({"instances": [[1, 2]]}, 400, "row 0 must be an object"),
+    ({"instances": [ROW], "inputs": [ROW]}, 400, "exactly one of"),
+    ({"rows": [ROW]}, 400, "It has 'rows'."),
+    ({"instances": [ROW], "params": {"temperature": 1}}, 400, "exactly one of"),
+    ([ROW], 400, "must be a JSON object"),
+]
+
+
+@pytest.mark.parametrize(("body", "status", "message"), REFUSED, ids=[case[2][:40] for case in REFUSED])
+def test_a_body_that_is_wrong_is_told_where(caller: Caller, body: Any, status: int, message: str):
+    answer = caller(max_rows=10).post("/invocations", json=body)
+    assert answer.status_code == status
+    assert answer.json()["error_code"] == "BAD_REQUEST"
+    assert message in answer.json()["message"]
+
+
+BROKEN = [
+    (b"", "not valid JSON"),
+    (b"{", "not valid JSON"),
+    (b'{"instances": [{"route": "a", "load": NaN}]}', "NaN is no JSON value"),
+    (b'{"instances": [{"route": "a", "load": -Infinity}]}', "-Infinity is no JSON value"),
+    (b'{"instances": [{"route": "a", "load": 1e999}]}', "column 'load', row 0: inf is too large"),
+    (b'{"instances": [{"route": "a", "load": 1' + b"0" * 400 + b"}]}", "column 'load', row 0: 1000"),
+    (b'{"instances": [{"route": "a", "load": 1' + b"0" * 5000 + b"}]}", "not valid JSON"),
+    (b'{"instances": [{"route": "\\ud800", "load": 1}]}', "column 'route', row 0: "),
+    (b"\xff", "not UTF-8 (byte 0)"),
+    (b"[" * 100_000, "nested too deeply"),
+]
+
+
+@pytest.mark.parametrize(("body", "message"), BROKEN, ids=[case[1][:30] for case in BROKEN])
+def test_what_json_cannot_say_is_refused(caller: Caller, body: bytes, message: str):
+    answer = caller().post("/invocations", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400
+    assert message in answer.json()["message"]
+
+
+CSV = [
+    ("", "the body is empty"),
+    ("route,load\na,nan\n", "column 'load', row 0: nan is too large, or no number"),
+    ("route,load\na,1_000\n", "column 'load', row 0: '1_000' is not a number."),
+    ("route,load\na,1\na\n", "line 3 has 1 values"),
+    (",route,load\n0,a,1\n", "to_csv(index=False)"),
+    ('route,load\n"a,1\n', "not valid CSV"),
+    ("route,load\n,1\n", "column 'route', row 0: there must be text, not null."),
+]
+
+
+@pytest.mark.parametrize(("body", "message"), CSV, ids=[case[1][:30] for case in CSV])
+def test_csv_that_is_wrong_is_told_where(caller: Caller, body: str, message: str):
+    answer = caller().post("/invocations", content=body, headers={"Content-Type": "text/csv"})
+    assert answer.status_code == 400
+    assert message in answer.json()["message"]
+
+
+HEADERS = [
+    ({"Content-Type": "application/xml"}, 415, "application/xml"),
+    ({"Content-Type": ""}, 415, "it must be said"),
+    ({"Content-Type": "application/json; charset=latin-1"}, 415, "must be UTF-8"),
+    ({"Content-Encoding": "gzip"}, 415, "must not be compressed"),
+    ({"X-Request-Id": "two words"}, 400, "X-Request-Id may have"),
+    ({"Lakeline-Key": "k" * 257}, 400, "Lakeline-Key may have 256"),
+    ({"Lakeline-Variant": "latest"}, 400, "There are production and challenger."),
+    ({"Lakeline-Variant": "challenger"}, 400, "no A/B test runs"),
+]
+
+
+@pytest.mark.parametrize(("headers", "status", "message"), HEADERS, ids=[case[2] for case in HEADERS])
+def test_a_header_that_is_wrong_is_named(caller: Caller, headers: dict[str, str], status: int, message: str):
+    answer = caller().post("/invocations", content=json.dumps(SPLIT), headers={"Content-Type": "application/json"} | headers)
+    assert answer.status_code == status
+    assert message in answer.json()["message"]
+
+
+def test_only_who_has_the_token_is_answered(caller: Caller):
+    server = caller(token="a-secret-token")  # noqa: S106
+    for wrong in (
+        {},
+        {"Authorization": "Bearer a-secret-toke"},
+        {"Authorization": "Bearer a-secret-token2"},
+        {"Authorization": "Basic a:b"},
+    ):
+        answer = server.post("/invocations", json=SPLIT, headers=wrong)
+        assert (answer.status_code, answer.json()["error_code"]) == (401, "UNAUTHENTICATED")
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+        assert server.get("/openapi.json", headers=wrong).status_code == 401
+    right = {"Authorization": "Bearer a-secret-token"}
+    assert server.post("/invocations", json=SPLIT, headers=right).status_code == 200
+    assert server.get("/openapi.json", headers=right).status_code == 200
+    assert {server.get(path).status_code for path in ("/ping", "/health", "/livez", "/readyz", "/metrics", "/version")} == {200}
+
+
+def test_it_says_what_it_serves(caller: Caller, folder: Path):
+    server = caller(data_commit="c0ffee", run="run-7")
+    said = server.get("/version").json()
+    assert (said["model"], said["version"], said["variant"], said["data_commit"], said["run"]) == (NAME, 3, "production", "c0ffee", "run-7")
+    assert len(said["digest"]) == 64
+    assert server.get("/readyz").json() == {"ready": True, "model": NAME, "version": 3, "variant": "production"}
+
+
+def test_what_is_not_there_is_said_as_all_errors_are(caller: Caller):
+    server = caller()
+    assert server.get("/nowhere").json() == {"error_code": "ENDPOINT_NOT_FOUND", "message": "GET /nowhere: Not Found"}
+    assert server.get("/invocations").json()["message"] == "GET /invocations: Method Not Allowed"
+    assert server.get("/docs").status_code == 404  # it would load scripts from elsewhere
+
+
+def counted(server: httpx.Client, name: str, **labels: str) -> float:
+    wanted = {f'{label}="{value}"' for label, value in labels.items()}
+    lines = [line for line in server.get("/metrics").text.splitlines() if line.partition("{")[0].partition(" ")[0] == name]
+    return sum(float(line.rpartition(" ")[2]) for line in lines if all(label in line for label in wanted))
+
+
+def test_what_happens_is_counted(caller: Caller):
+    server = caller()
+    server.post("/invocations", json={"instances": [ROW] * 3})
+    server.post("/invocations", json={"instances": []})
+    server.post("/invocations", content="a")
+    of_this = {"model": NAME, "version": "3", "variant": "production"}
+    assert counted(server, "lakeline_requests_total", status="200", **of_this) == 1
+    assert counted(server, "lakeline_requests_total", status="400", **of_this) == 1
+    assert counted(server, "lakeline_errors_total", kind="schema", **of_this) == 1
+    assert counted(server, "lakeline_errors_total", kind="content_type", **of_this) == 1
+    assert counted(server, "lakeline_request_seconds_count", **of_this) == 3
+    assert counted(server, "lakeline_prediction_count", **of_this) == 3
+    assert counted(server, "lakeline_prediction_bucket", le="1e+06", **of_this) == 3
+    assert counted(server, "lakeline_prediction_bucket", le="0.0", **of_this) == 0
+    assert counted(server, "lakeline_model_info", **of_this) == 1
+
+
+def test_a_row_that_has_no_prediction_is_the_callers_to_know(caller: Caller, tmp_path: Path):
+    """A finite number may be too much for a model: a forest's trees are of 32-bit floats, a line goes to infinity."""
+    line, forest = caller(), caller(made_here(tmp_path / "forest", "random_forest"))
+    rows = {"instances": [ROW, ROW | {"load": 1.7e308, "wind": 1.7e308}]}
+    of_line, of_forest = line.post("/invocations", json=rows), forest.post("/invocations", json=rows)
+    assert (of_line.status_code, of_forest.status_code) == (422, 422)
+    assert of_line.json()["message"] == "row 1: the model gives no number for it."
+    assert "gives no number for these rows: ValueError" in of_forest.json()["message"]
+    assert counted(forest, "lakeline_errors_total", kind="prediction") == 1
+
+
+def test_a_model_of_somebody_elses_is_held_to_its_signature(caller: Caller, tmp_path: Path):
+    def minutes(model_input: pd.DataFrame) -> list[float]:
+        assert [str(kind) for kind in model_input.dtypes] == ["int64", "bool", "float32", "object", "datetime64[ns]"]
+        return (model_input["load"] * 2.0 + model_input["wet"]).tolist()
+
+    example = pd.DataFrame(
+        {
+            "load": [1],
+            "wet": [True],
+            "wind": pd.Series([1.5], dtype="float32"),
+            "route": ["a"],
+            "at": [pd.Timestamp("2024-01-01")],
+        }
+    )
+    server = caller(foreign(tmp_path / "foreign", minutes, example))
+    row = {"load": 4, "wet": True, "wind": 2, "route": "b", "at": "2024-05-06T07:08:09+02:00"}
+    assert server.post("/invocations", json={"instances": [row, row | {"wet": False}]}).json() == {"predictions": [9.0, 8.0]}
+    wrong = {
+        "load": (1.5, "is too large, or has decimals"), "wet": (1, "1 is not true or false"), "wind": (1e39, "is too large"),
+        "at": ("noon", "'noon' is no time"),
+    }  # fmt: skip
+    for name, (value, message) in wrong.items():
+        said = server.post("/invocations", json={"instances": [row | {name: value}]}).json()["message"]
+        assert f"column '{name}', row 0" in said
+        assert message in said
+    text = "load,wet,wind,route,at\n4,true,2,b,2024-05-06\n"
+    assert server.post("/invocations", content=text, headers={"Content-Type": "text/csv"}).json() == {"predictions": [9.0]}
+
+
+def test_a_failing_row_takes_no_other_request_with_it(caller: Caller, tmp_path: Path):
+    """Requests that are under way together are predicted together: one of them breaks the model, the others never know."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    def picky(model_input: pd.DataFrame) -> list[float]:
+        if (model_input["load"] > 100).any():
+            raise RuntimeError("overloaded")
+        return model_input["load"].tolist()
+
+    server = caller(foreign(tmp_path / "picky", picky, pd.DataFrame({"load": [1.0]})))
+    loads = [1.0, 2.0, 200.0, 3.0, 4.0] * 8
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda load: server.post("/invocations", json={"instances": [{"load": load}]}), loads))
+    assert [answer.status_code for answer in answers] == [422 if load > 100 else 200 for load in loads]
+    assert [answer.json()["predictions"] for answer in answers if answer.status_code == 200] == [[load] for load in loads if load < 100]
+
+
+def test_who_waits_too_long_is_told_so(caller: Caller, tmp_path: Path):
+    def slow(model_input: pd.DataFrame) -> list[float]:
+        import time
+
+        time.sleep(0.0 if model_input["load"].iloc[0] == 1 else 0.7)
+        return model_input["load"].tolist()
+
+    server = caller(foreign(tmp_path / "slow", slow, pd.DataFrame({"load": [1.0]})), timeout=0.2)
+    answer = server.post("/invocations", json={"instances": [{"load": 2.0}]})
+    assert (answer.status_code, answer.json()["error_code"]) == (504, "DEADLINE_EXCEEDED")
+    assert counted(server, "lakeline_errors_total", kind="timeout") == 1
+
+
+def test_a_bug_is_answered_and_its_log_line_quotes_no_row(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def broken(*_: object) -> None:
+        raise KeyError("a-passenger's-name")
+
+    server = caller()
+    monkeypatch.setattr("lakeline.serving.scoring.parse", broken)  # stands for a bug of ours, which there is none to be had of
+    answer = server.post("/invocations", json=SPLIT)
+    assert (answer.status_code, answer.json()["error_code"]) == (500, "INTERNAL_ERROR")
+    said = capsys.readouterr().err
+    assert "a-passenger" not in said
+    assert "KeyError" in said
+
+
+# What must never be live.
+
+
+def refusal(caller: Caller, folder: Path) -> str:
+    with pytest.raises(RolloutFailed) as refused:
+        caller(folder)
+    return str(refused.value)
+
+
+def test_files_that_were_changed_are_not_served(tmp_path: Path):
+    folder = made_here(tmp_path / "changed")
+    told = settings(folder)
+    (folder / "MLmodel").write_text((folder / "MLmodel").read_text() + "\n")
+    with pytest.raises(RolloutFailed, match=f"have the digest .* not {told.digest[:12]} as when it was released"):
+        load_version(told)
+
+
+def test_a_model_that_predicts_something_else_than_when_it_was_made_is_not_served(caller: Caller, tmp_path: Path):
+    from lakeline.training.model import read_card
+
+    folder = made_here(tmp_path / "first")
+    example = read_card(folder).example
+    other = made_here(
+        tmp_path / "second", example=type(example)(example.columns, example.rows, [value + 1e-3 for value in example.predictions])
+    )
+    assert "for its own example, and [" in refusal(caller, other)
+
+
+def test_a_model_that_learned_from_other_columns_than_it_says_is_not_served(caller: Caller, tmp_path: Path):
+    other = made_here(tmp_path / "other", features={"route": "text", "load": "number"}, optional=[])
+    assert "is not what it learned from" in refusal(caller, other)
+
+
+def test_a_model_that_predicts_no_number_or_fails_is_not_served(caller: Caller, tmp_path: Path):
+    example = pd.DataFrame({"load": [1.0]})
+    assert "each must be a finite number" in refusal(caller, foreign(tmp_path / "nan", lambda model_input: [float("nan")], example))
+    assert "fails on its own example: ZeroDivisionError" in refusal(caller, foreign(tmp_path / "fails", _fails, example))
+    assert "one number a row" in refusal(caller, foreign(tmp_path / "two", lambda model_input: [1.0, 2.0], example))
+
+
+def _fails(model_input: pd.DataFrame) -> list[float]:
+    return [1 / (model_input["load"].iloc[0] - 1) if model_input["load"].iloc[0] != 1 else 1 // 0]
+
+
+def test_a_model_that_cannot_be_read_is_not_served(caller: Caller, tmp_path: Path):
+    folder = made_here(tmp_path / "torn")
+    (folder / "model.skops").write_bytes(b"no model")
+    assert f"{NAME} version 3: the model can't be loaded" in refusal(caller, folder)
+
+
+def test_a_model_without_a_signature_is_not_served(caller: Caller, tmp_path: Path):
+    folder = foreign(tmp_path / "none", lambda model_input: [1.0], pd.DataFrame({"load": [1.0]}))
+    lines = (folder / "MLmodel").read_text().splitlines(keepends=True)
+    start = lines.index("signature:\n")
+    end = next(number for number in range(start + 1, len(lines)) if not lines[number].startswith(" "))
+    (folder / "MLmodel").write_text("".join(lines[:start] + lines[end:]))
+    assert "has no signature" in refusal(caller, folder)
+
+
+# A/B tests.
+
+
+def test_a_key_is_answered_by_its_variant_and_that_one_is_named(caller: Caller, folder: Path, start: Callable[..., Any], tmp_path: Path):
+    """Production's server passes on what is the challenger's, a real process here, and answers itself when that one is gone."""
+    challenger = start(made_here(tmp_path / "better", seed=1), variant="challenger")
+    server = caller(experiment="e1", weight=0.5, peer=challenger.url)
+    keys = [f"key{number}" for number in range(20)]
+    wanted = [variant_of(key, "e1", 0.5) for key in keys]
+    assert set(wanted) == {"production", "challenger"}
+
+    answers = [server.post("/invocations", json=SPLIT, headers={"Lakeline-Key": key, "X-Request-Id": f"r-{key}"}) for key in keys]
+
+    assert [answer.headers["Lakeline-Variant"] for answer in answers] == wanted
+    assert [answer.headers["X-Request-Id"] for answer in answers] == [f"r-{key}" for key in keys]
+    of_both = {variant: {answer.text for answer in answers if answer.headers["Lakeline-Variant"] == variant} for variant in set(wanted)}
+    assert [len(texts) for texts in of_both.values()] == [1, 1]
+    assert of_both["production"] != of_both["challenger"]
+    assert server.post("/invocations", json=SPLIT).headers["Lakeline-Variant"] == "production"  # no key: whoever gets it
+    forced = server.post(
+        "/invocations", json=SPLIT, headers={"Lakeline-Variant": "challenger", "Lakeline-Key": keys[wanted.index("production")]}
+    )
+    assert forced.headers["Lakeline-Variant"] == "challenger"
+    refused = server.post("/invocations", json={"instances": []}, headers={"Lakeline-Variant": "challenger"})
+    assert (refused.status_code, refused.headers["Lakeline-Variant"]) == (400, "challenger")
+    assert counted(server, "lakeline_passed_on_total", outcome="answered") == wanted.count("challenger") + 2
+
+    assert challenger.end() == 0
+    answer = server.post("/invocations", json=SPLIT, headers={"Lakeline-Key": keys[wanted.index("challenger")]})
+    assert (answer.status_code, answer.headers["Lakeline-Variant"]) == (200, "production")
+    assert counted(server, "lakeline_passed_on_total", outcome="failed") == 1
+
+
+def test_a_request_that_was_passed_on_is_answered_whatever_its_key_says(caller: Caller):
+    """Two servers that each take the other for its owner must not send it to and fro."""
+    server = caller(experiment="e1", weight=1, peer="http://127.0.0.1:9", unkeyed=True)
+    passed = {"Lakeline-Passed-On": "1", "Lakeline-Variant": "challenger", "Lakeline-Key": "k"}
+    assert server.post("/invocations", json=SPLIT, headers=passed).headers["Lakeline-Variant"] == "production"
+    assert counted(server, "lakeline_passed_on_total", outcome="failed") == 0
+
+
+def test_requests_without_a_key_are_shared_out_where_nothing_else_does_so(caller: Caller):
+    server = caller(experiment="e1", weight=0.5, peer="http://127.0.0.1:9", unkeyed=True)  # nobody there: it answers all of them itself
+    ids = [f"id{number}" for number in range(30)]
+    for request_id in ids:
+        assert server.post("/invocations", json=SPLIT, headers={"X-Request-Id": request_id}).status_code == 200
+    tried = counted(server, "lakeline_passed_on_total", outcome="failed")
+    assert tried == sum(variant_of(request_id, "e1", 0.5) == "challenger" for request_id in ids)
