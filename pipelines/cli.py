@@ -9,7 +9,22 @@ from types import FrameType
 
 import typer
 
-from pipelines.commands import cluster, dataset, event, lake, models, project, promote, report, run, schedule, serve, submit, watch
+from pipelines.commands import (
+    cluster,
+    dataset,
+    event,
+    experiment,
+    lake,
+    models,
+    project,
+    promote,
+    report,
+    run,
+    schedule,
+    serve,
+    submit,
+    watch,
+)
 
 app = typer.Typer(
     name="lakeline",
@@ -51,6 +66,7 @@ app.add_typer(dataset.app, name="dataset")
 app.add_typer(lake.app, name="lake")
 app.add_typer(cluster.app, name="cluster")
 app.add_typer(event.app, name="event")
+app.add_typer(experiment.app, name="experiment")
 
 
 @app.callback(invoke_without_command=True)

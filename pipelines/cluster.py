@@ -58,6 +58,8 @@ NEEDS = {
     "resolve-model": Needs(minutes=10, registry=True, serving=True),
     "preflight": Needs(registry=True, serving=True),
     "deploy": Needs(minutes=90, registry=True, serving=True),  # a rollout within its deadline, and perhaps the way back
+    "assess-experiment": Needs("1Gi", registry=True, predictions=True),
+    "conclude-experiment": Needs(minutes=90, registry=True, serving=True),  # two rollouts within their deadlines
     "record": Needs(minutes=10, registry=True),
 }
 LIMIT = "4Gi"

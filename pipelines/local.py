@@ -22,7 +22,7 @@ from lakeline.settings import get_settings
 if TYPE_CHECKING:
     from kfp.dsl.graph_component import GraphComponent
 
-PIPELINES = ("data", "training", "continuous", "deployment")
+PIPELINES = ("data", "training", "continuous", "deployment", "experiment")
 
 SERVING_PIPELINES = ("deployment", "experiment")
 """Those that are about what serves, not about rows."""

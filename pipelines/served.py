@@ -75,5 +75,17 @@ def _experiment(run: LocalRun) -> dict[str, Any]:
     assessed = run.outputs.get("assess-experiment", {})
     if "Output" not in assessed:
         return {}
-    found = json.loads(assessed["Output"])
-    return {"verdict": found["verdict"], "reasons": [found["reason"]], "version": found.get("version"), "from": assessed.get("report")}
+    verdict, why = assessed["Output"], assessed["why"]
+    if verdict == "none":
+        return {"message": why, "from": assessed.get("report")}
+    found = json.loads(Path(assessed["record"]).read_text())["assessment"]
+    concluded = run.outputs.get("conclude-experiment") or run.outputs.get("conclude-experiment-2") or {}
+    shown = {"verdict": concluded.get("Output", verdict), "reasons": found["reasons"], "version": found["challenger"]["version"]}
+    return shown | {"message": _next(shown), "from": assessed.get("report")}
+
+
+def _next(shown: Mapping[str, Any]) -> str | None:
+    """What a person does now: on this machine nothing but `lakeline watch` hears of the alias' move."""
+    if shown["verdict"] != "promoted":
+        return None
+    return f"Version {shown['version']} has the alias production. To have it serve, unless lakeline watch does: lakeline run deployment."
