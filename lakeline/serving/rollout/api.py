@@ -168,6 +168,7 @@ class Api:
                 _request_timeout=_TIMEOUT,
             )
         except ApiException as error:
+            self._heard(error.headers or {})
             if error.status == _NOT_FOUND and missing:
                 return None
             if error.status == _CONFLICT:
@@ -176,9 +177,12 @@ class Api:
         except HTTPError as error:
             host = self._client.configuration.host
             raise ServingError(f"the API server of Kubernetes at {host} is out of reach: {error}") from None
+        self._heard(headers)
+        return answer
+
+    def _heard(self, headers: Any) -> None:
         if "Date" in headers:
             self._ahead = parsedate_to_datetime(headers["Date"]) - datetime.now(UTC)
-        return answer
 
     def _trouble(self, method: str, path: str, status: int, said: str) -> ServingError:
         if status in _REFUSED:

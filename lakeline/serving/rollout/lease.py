@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 DURATION = 60
 """Seconds without a sign of life after which a Lease is anybody's."""
-_EVERY = 15.0
+EVERY = 15.0
 _LOOKS = 5
 
 
@@ -78,7 +78,7 @@ class Lease:
 
     def keep(self) -> None:
         """Give signs of life until told that it's over."""
-        while not self._over.wait(_EVERY):
+        while not self._over.wait(EVERY):
             with suppress(ServingError):  # Conflict as well: the next look says whose it is
                 found = self._api.get("Lease", self._name)
                 holder = found["spec"].get("holderIdentity") if found else None

@@ -37,7 +37,7 @@ def deployment(release: Release, serving: Serving, where: pod.Where, previous: s
         },
         "spec": {
             "selector": {"matchLabels": names.selector(release.model, release.variant)},
-            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "25%"}},
             "progressDeadlineSeconds": serving.deadline,
             "revisionHistoryLimit": _KEPT,
             "template": pod.template(release, serving, where),

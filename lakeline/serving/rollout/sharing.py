@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from lakeline.serving.rollout.api import Api, Object
 
-_PATIENCE = 30.0
+PATIENCE = 30.0
 """Seconds until a gateway has said what it thinks of a route."""
 
 
@@ -105,7 +105,7 @@ class Sharing:
 
     def _accepted(self, route: Object) -> None:
         """Wait until the gateway serves the route as it is now."""
-        name, end = route["metadata"]["name"], time.monotonic() + _PATIENCE
+        name, end = route["metadata"]["name"], time.monotonic() + PATIENCE
         while True:
             found = self._api.get("HTTPRoute", name) or {}
             parents = found.get("status", {}).get("parents") or []
@@ -116,7 +116,7 @@ class Sharing:
             if time.monotonic() > end:
                 bad = "; ".join(f"{each['type']}: {each.get('message', '')}" for each in current if each["status"] != "True")
                 raise ServingError(
-                    f"gateway {self._gateway} has not taken the route of {name} within {_PATIENCE:.0f} s: {bad or 'it says nothing'}. "
+                    f"gateway {self._gateway} has not taken the route of {name} within {PATIENCE:.0f} s: {bad or 'it says nothing'}. "
                     f"See: kubectl --namespace {self._api.namespace} describe httproute {name}"
                 )
             time.sleep(0.5)

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from lakeline.serving.release import Release, Variant
     from lakeline.serving.rollout.api import Api, Object
 
-_EVERY = 1.0
-_HEARD = 1.0
+EVERY = 1.0
+HEARD = 1.0
 """Seconds that nodes and gateways may take to hear of a change of a Service's pods."""
 
 
@@ -46,14 +46,14 @@ def rolled_out(api: Api, release: Release, rollout: str, least: int, deadline: f
             raise _failed(release, f"somebody has removed its Deployment {name}")
         pods = api.find("Pod", names.selector(release.model, release.variant) | {names.ROLLOUT: rollout})
         if _complete(found, least) and _alone(api, release.model, release.variant, pods):
-            time.sleep(_HEARD)
+            time.sleep(HEARD)
             return
         why = next(filter(None, (health.final(pod, api.now()) for pod in pods)), None)
         if why:
             raise _failed(release, why)
         if time.monotonic() > end:
             raise _failed(release, _late(found, pods, deadline))
-        time.sleep(_EVERY)
+        time.sleep(EVERY)
 
 
 def started(api: Api, release: Release, pod: str, deadline: float, check: Callable[[], None]) -> str:
@@ -78,7 +78,7 @@ def started(api: Api, release: Release, pod: str, deadline: float, check: Callab
             raise _failed(release, why)
         if time.monotonic() > end:
             raise _failed(release, _late(None, [found], deadline))
-        time.sleep(_EVERY)
+        time.sleep(EVERY)
 
 
 def _complete(deployment: Object, least: int) -> bool:

@@ -1,0 +1,155 @@
+"""Plays the controllers of Kubernetes for the double of its API server: pods of Deployments, autoscalers, endpoints, the kubelet."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from typing import Any
+
+Object = dict[str, Any]
+Fate = Callable[[Object], None]
+"""What becomes of a pod: changes its status."""
+
+
+def serves(pod: Object) -> None:
+    """It becomes ready."""
+    pod["status"] = {"phase": "Running", "podIP": "127.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]}
+
+
+def starts(pod: Object) -> None:
+    """It runs, and never says that it is ready."""
+    pod["status"] = {"phase": "Running", "conditions": [{"type": "Ready", "status": "False"}]}
+
+
+def crashes(message: str, container: str = "server", *, retry: bool = False, restarts: int = 1, reason: str = "Error") -> Fate:
+    """It ends with exit code 1 and last words as `lakeline.errors` writes them."""
+
+    def fate(pod: Object) -> None:
+        told = json.dumps({"type": "RegistryError", "message": message, "known": True, "retry": retry})
+        ended = {"terminated": {"exitCode": 1, "reason": reason, "message": told}}
+        held = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}}
+        never = pod["spec"].get("restartPolicy") == "Never"
+        status = {"name": container, "restartCount": 0 if never else restarts}
+        status |= {"state": ended} if never else {"state": held, "lastState": ended}
+        which = "initContainerStatuses" if container == "fetch" else "containerStatuses"
+        pod["status"] = {"phase": "Failed" if never else "Pending", which: [status]}
+
+    return fate
+
+
+def waits(reason: str, message: str) -> Fate:
+    """Its server can't even be started: no image, no Secret."""
+
+    def fate(pod: Object) -> None:
+        waiting = {"name": "server", "restartCount": 0, "state": {"waiting": {"reason": reason, "message": message}}}
+        pod["status"] = {"phase": "Pending", "containerStatuses": [waiting]}
+
+    return fate
+
+
+def finds_no_node(pod: Object) -> None:
+    """No node has room for it."""
+    condition = {
+        "type": "PodScheduled",
+        "status": "False",
+        "reason": "Unschedulable",
+        "message": "0/1 nodes are available: 1 Insufficient cpu.",
+    }
+    pod["status"] = {"phase": "Pending", "conditions": [condition]}
+
+
+class Controllers:
+    """Bring pods to where the objects want them, one round at each look.
+
+    Attributes
+    ----------
+    fates
+        What becomes of the pods of a version (a label), if they don't serve.
+    accepted
+        What gateways say of routes.
+    """
+
+    def __init__(self, objects: dict[tuple[str, str], Object], keep: Callable[[str, Object], Object]) -> None:
+        self.fates: dict[str, Fate] = {}
+        self.accepted = True
+        self._objects = objects
+        self._keep = keep
+        self._made = 0
+
+    def settle(self) -> None:
+        """One round of all controllers."""
+        for item in self._of("horizontalpodautoscalers"):
+            target = self._objects.get(("deployments", item["spec"]["scaleTargetRef"]["name"]))
+            if target:
+                wanted = target["spec"].get("replicas", 1)
+                bounded = min(max(wanted, item["spec"]["minReplicas"]), item["spec"]["maxReplicas"])
+                if bounded != wanted:
+                    self._change("deployments", target, bounded)
+        for item in self._of("pods"):
+            self.fates.get(item["metadata"]["labels"]["lakeline.dev/version"], serves)(item)
+        for item in self._of("deployments"):
+            self._deployment(item)
+        for item in self._of("services"):
+            self._endpoints(item)
+        for item in self._of("httproutes"):
+            kinds = ("Accepted", "ResolvedRefs")
+            generation, status = item["metadata"]["generation"], "True" if self.accepted else "False"
+            said = [{"type": kind, "status": status, "observedGeneration": generation, "message": "no such gateway"} for kind in kinds]
+            item["status"] = {"parents": [{"conditions": said}]}
+
+    def gone(self, plural: str, name: str) -> None:
+        """What an object owned goes with it."""
+        owned = {"deployments": "pods", "services": "endpointslices"}.get(plural)
+        for key in [key for key, item in self._objects.items() if key[0] == owned and item.get("owner") == name]:
+            del self._objects[key]
+
+    def _deployment(self, item: Object) -> None:
+        wanted, template = item["spec"].get("replicas", 1), item["spec"]["template"]
+        own = [each for each in self._of("pods") if each.get("owner") == item["metadata"]["name"]]
+        new = [each for each in own if each["metadata"]["labels"] == template["metadata"]["labels"]]
+        old = [each for each in own if each not in new]
+        new += [self._pod(item["metadata"]["name"], template) for _ in range(wanted - len(new))]
+        for each in new[wanted:]:
+            del self._objects["pods", each["metadata"]["name"]]
+        ready = [each for each in new[:wanted] if _ready(each)]
+        if len(ready) == wanted:  # none of the old ones is missed before
+            for each in old:
+                del self._objects["pods", each["metadata"]["name"]]
+            old = []
+        item["status"] = {
+            "observedGeneration": item["metadata"]["generation"],
+            "updatedReplicas": wanted,
+            "replicas": wanted + len(old),
+            "availableReplicas": len(ready) + len(old),
+        }
+
+    def _pod(self, owner: str, template: Object) -> Object:
+        self._made += 1
+        metadata = copy.deepcopy(template["metadata"]) | {"name": f"{owner}-{self._made}"}
+        pod = self._keep("pods", {"kind": "Pod", "metadata": metadata, "spec": copy.deepcopy(template["spec"]), "owner": owner})
+        self.fates.get(metadata["labels"]["lakeline.dev/version"], serves)(pod)
+        return pod
+
+    def _endpoints(self, service: Object) -> None:
+        chosen = service["spec"]["selector"].items()
+        name = service["metadata"]["name"]
+        ends = [
+            {"conditions": {"ready": True}, "targetRef": {"kind": "Pod", "name": each["metadata"]["name"]}}
+            for each in self._of("pods")
+            if chosen <= each["metadata"]["labels"].items() and _ready(each)
+        ]
+        metadata = {"name": f"{name}-slice", "labels": {"kubernetes.io/service-name": name}}
+        self._keep("endpointslices", {"metadata": metadata, "endpoints": ends, "owner": name})
+
+    def _change(self, plural: str, item: Object, replicas: int) -> None:
+        changed = copy.deepcopy(item)
+        changed["spec"]["replicas"] = replicas
+        self._keep(plural, changed)
+
+    def _of(self, plural: str) -> list[Object]:
+        return [item for (kind, _), item in list(self._objects.items()) if kind == plural]
+
+
+def _ready(pod: Object) -> bool:
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in pod.get("status", {}).get("conditions", []))
