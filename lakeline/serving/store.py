@@ -59,17 +59,14 @@ def _s3() -> AbstractFileSystem:
     from fsspec.implementations.arrow import ArrowFSWrapper
     from pyarrow.fs import S3FileSystem
 
-    endpoint = urlsplit(_said("AWS_ENDPOINT_URL_S3") or _said("AWS_ENDPOINT_URL"))
-    region = _said("AWS_REGION") or _said("AWS_DEFAULT_REGION") or "us-east-1"
+    endpoint = urlsplit(_aws("ENDPOINT_URL_S3") or _aws("ENDPOINT_URL"))
     place = {"endpoint_override": endpoint.netloc, "scheme": endpoint.scheme} if endpoint.netloc else {}
-    key, secret = _said("AWS_ACCESS_KEY_ID"), _said("AWS_SECRET_ACCESS_KEY")
-    known = {"access_key": key, "secret_key": secret} if key and secret else {}  # else as Arrow finds them: files, an instance's role
-    session = {"session_token": _said("AWS_SESSION_TOKEN")} if known and _said("AWS_SESSION_TOKEN") else {}
-    return ArrowFSWrapper(
-        S3FileSystem(region=region, connect_timeout=_CONNECT, request_timeout=_REQUEST, **place, **known, **session)  # pyright: ignore[reportArgumentType]
-    )
+    place["region"] = _aws("REGION") or _aws("DEFAULT_REGION") or "us-east-1"
+    if os.environ.get("LAKELINE_AWS_ACCESS_KEY_ID"):  # else Arrow finds keys as AWS' own programs do
+        place |= {"access_key": _aws("ACCESS_KEY_ID"), "secret_key": _aws("SECRET_ACCESS_KEY")}
+    return ArrowFSWrapper(S3FileSystem(connect_timeout=_CONNECT, request_timeout=_REQUEST, **place))
 
 
-def _said(variable: str) -> str:
-    """What a variable of AWS says; a step of a pipeline has them by names of ours, for Kubeflow's launcher beside it knows another store."""
-    return os.environ.get(f"LAKELINE_{variable}") or os.environ.get(variable) or ""
+def _aws(name: str) -> str:
+    """A variable of AWS; in a step's pod it is LAKELINE_AWS_..., for Kubeflow's launcher reads the same environment."""
+    return os.environ.get(f"LAKELINE_AWS_{name}") or os.environ.get(f"AWS_{name}") or ""
