@@ -83,7 +83,7 @@ def predict(url: str, headers: Mapping[str, str], file: Path) -> Generator[Answe
 
     if not file.is_file():
         raise UsageError(f"there is no file {file}.")
-    with httpx.Client(base_url=url, headers=dict(headers), timeout=_TIMEOUT, trust_env=False) as client, _speaking(url):
+    with _speaking(url), httpx.Client(base_url=url, headers=dict(headers), timeout=_TIMEOUT, trust_env=False) as client:
         takes = _takes(client)
         with _reading(file):
             source = _open(file, takes.columns)
