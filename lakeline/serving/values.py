@@ -149,7 +149,7 @@ def to_array(column: Column, values: list[Any]) -> np.ndarray:
 
 def quoted(value: Any) -> str:
     """Name or value as a message shows it: its beginning only, for nobody knows how long it is."""
-    text = value if isinstance(value, str) else repr(value)
+    text = value.encode(errors="backslashreplace").decode() if isinstance(value, str) else repr(value)
     text = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
     return f"'{text}'" if isinstance(value, str) else text
 

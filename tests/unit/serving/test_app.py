@@ -20,7 +20,7 @@ Caller = Callable[..., httpx.Client]
 
 def expected(folder: Path, *rows: dict[str, Any]) -> list[float]:
     model, _ = load(folder)
-    return [float(value) for value in model.predict(pd.DataFrame(list(rows), columns=list(FEATURES)))]
+    return [float(value) for value in model.predict(pd.DataFrame(list(rows), columns=pd.Index(FEATURES)))]
 
 
 SPLIT = {"dataframe_split": {"columns": list(FEATURES), "data": [list(ROW.values())]}}

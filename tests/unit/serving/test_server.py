@@ -15,12 +15,14 @@ from typing import Any
 import httpx
 import pyarrow.dataset as ds
 import pytest
+from pydantic import SecretStr
 
 from lakeline.errors import UsageError
 from lakeline.serving.environment import ServerSettings, environment, server_settings
 from lakeline.serving.release import Release, Route
 from tests.unit.serving.models import FEATURES, NAME, ROW, made_here, settings
 
+EVERYWHERE = "0.0.0.0"  # noqa: S104 (nothing listens there)
 BODY = {"instances": [ROW]}
 Start = Callable[..., Any]
 
@@ -46,11 +48,11 @@ def test_settings_that_are_wrong_are_named(monkeypatch: pytest.MonkeyPatch):
 def test_who_listens_to_others_must_know_them():
     told: dict[str, Any] = {"model": NAME, "version": 1, "digest": "d" * 64, "folder": Path()}
     with pytest.raises(UsageError, match="LAKELINE_SERVE_TOKEN"):
-        ServerSettings(**told).secret("0.0.0.0")
+        ServerSettings(**told).secret(EVERYWHERE)
     assert ServerSettings(**told).secret("127.0.0.1") is None
-    assert ServerSettings(**told, auth="off").secret("0.0.0.0") is None
-    assert ServerSettings(**told, token="t").secret("0.0.0.0") == "t"  # noqa: S106
-    assert ServerSettings(**told, token="t").secret("127.0.0.1") == "t"  # noqa: S106
+    assert ServerSettings(**told, auth="off").secret(EVERYWHERE) is None
+    assert ServerSettings(**told, token=SecretStr("t")).secret(EVERYWHERE) == "t"
+    assert ServerSettings(**told, token=SecretStr("t")).secret("127.0.0.1") == "t"
     with pytest.raises(ValueError, match="LAKELINE_SERVE_TOKEN isn't set"):
         ServerSettings(**told, auth="token")
 
@@ -258,7 +260,6 @@ def test_features_are_logged_as_they_were_sent(start: Start, tmp_path: Path):
     assert [row["prediction"] for row in logged] == predictions
     assert [{name: row[f"feature_{name}"] for name in FEATURES} for row in logged] == rows
     assert abs(logged[0]["time"].timestamp() - time.time()) < 120
-    assert {name: str(table.schema.field(name).type) for name in ("row", "version", "time", "prediction", "feature_load", "feature_route")} == {
-        "row": "int32", "version": "int32", "time": "timestamp[us, tz=UTC]", "prediction": "double", "feature_load": "double",
-        "feature_route": "string",
-    }  # fmt: skip
+    types = {field.name: str(field.type) for field in table.schema}
+    assert (types["row"], types["version"], types["time"]) == ("int32", "int32", "timestamp[us, tz=UTC]")
+    assert (types["prediction"], types["feature_load"], types["feature_route"]) == ("double", "double", "string")
