@@ -18,7 +18,7 @@ def _found(better: float, test: str = "sequential", n: int = 2_000) -> tuple[Dat
     owner = np.arange(n) % 2 == 0
     losses = chance.exponential(size=n) * np.where(owner, (1 - better) ** 2, 1)
     spec = DatasetSpec.model_validate(
-        SPEC | {"experiment": {"key": "parcel", "minimum": 200, "maximum": 5_000, "test": test, "effect": 0.02}}
+        SPEC | {"experiment": {"key": "parcel", "minimum": 200, "maximum": 5_000, "test": test, "effect": 0.1 if test == "fixed" else 0.02}}
     )
     units = Units(losses, owner, n + 7, 3, 0, {"units without truth so far": 41})
     return spec, judge(spec.experiment, (1, 2), 0.5, units, 2.0)
