@@ -70,8 +70,8 @@ def test_in_the_foreground_it_serves_until_told_to_end(site: LocalSite, ferries:
 
 def test_detached_it_goes_on_and_rows_of_files_are_predicted(site: LocalSite, ferries: Ferries, tmp_path: Path):
     assert "no version has the alias production" in lakeline("serve", NAME, "--detach", code=2)
-    token = "open sesame"
-    told = json.loads(lakeline("serve", NAME, "--version", "1", "--detach", "--json", token=token))
+    word = "open sesame"
+    told = json.loads(lakeline("serve", NAME, "--version", "1", "--detach", "--json", token=word))
     assert told["variants"]["production"]["version"] == 1
     assert [server["role"] for server in told["variants"]["production"]["servers"]] == ["serving"]
     url = site.url(NAME)
@@ -84,22 +84,22 @@ def test_detached_it_goes_on_and_rows_of_files_are_predicted(site: LocalSite, fe
     (tmp_path / "body.json").write_text(json.dumps({"dataframe_split": ROWS.to_dict("split", index=False)}))
     expected = pytest.approx(ferries.predictions[1], rel=1e-9)
     for name in ("rows.csv", "rows.parquet", "rows.json", "rows.jsonl", "body.json"):
-        assert [float(line) for line in lakeline("predict", NAME, str(tmp_path / name), token=token).split()] == expected
-    told = json.loads(lakeline("predict", NAME, str(tmp_path / "rows.csv"), "--json", "--url", f"{url}/", token=token))
+        assert [float(line) for line in lakeline("predict", NAME, str(tmp_path / name), token=word).split()] == expected
+    told = json.loads(lakeline("predict", NAME, str(tmp_path / "rows.csv"), "--json", "--url", f"{url}/", token=word))
     assert told == {"model": NAME, "url": url, "rows": 3, "versions": ["1"], "predictions": expected}
 
     many = tmp_path / "many.parquet"
     rows.sample(12_345, replace=True, random_state=0).to_parquet(many, index=False)
-    assert lakeline("predict", NAME, str(many), "-o", str(tmp_path / "out.parquet"), token=token).startswith(
+    assert lakeline("predict", NAME, str(many), "-o", str(tmp_path / "out.parquet"), token=word).startswith(
         "12,345 predictions by version 1"
     )
     assert pq.read_table(tmp_path / "out.parquet").num_rows == 12_345
 
     assert "wants another token" in lakeline("predict", NAME, str(many), code=1)
     rows.drop(columns="load").to_csv(tmp_path / "less.csv", index=False)
-    assert "missing column: 'load'" in lakeline("predict", NAME, str(tmp_path / "less.csv"), code=1, token=token)
+    assert "missing column: 'load'" in lakeline("predict", NAME, str(tmp_path / "less.csv"), code=1, token=word)
 
-    assert "when it was made" in lakeline("serve", NAME, "--version", str(BROKEN), "--detach", code=1, token=token)
+    assert "when it was made" in lakeline("serve", NAME, "--version", str(BROKEN), "--detach", code=1, token=word)
     assert site.serving(NAME)["production"].version == 1
     assert "no process runs" not in lakeline("serve", NAME, "--status")
     (server,) = Folder(NAME).read().arms["production"].servers

@@ -47,14 +47,16 @@ class LocalSite:
         self._workers = workers
 
     def serving(self, model: str) -> Mapping[Variant, Release]:
-        """Releases that are rolled out, by variant."""
-        arms = Folder(model).read().arms
-        return {variant: arm.wanted.release for variant, arm in arms.items() if arm.wanted}
+        """Releases that are rolled out, by variant; none after this machine was started anew, when nothing serves any more."""
+        state = Folder(model).read()
+        if not (state.supervisor and alive(state.supervisor)) and not any(_there(arm) for arm in state.arms.values()):
+            return {}
+        return {variant: arm.wanted.release for variant, arm in state.arms.items() if arm.wanted}
 
     def url(self, model: str, variant: Variant | None = None) -> str:
         """Address that callers use (None), or that one variant alone answers at."""
         arm = Folder(model).read().arms[variant or "production"]
-        if not arm.wanted or not arm.port:
+        if (variant or "production") not in self.serving(model) or not arm.port:
             raise ServingError(
                 f"{model}: nothing serves it on this machine{f' as {variant}' if variant else ''}. Do: lakeline serve {model}"
             )
