@@ -7,7 +7,18 @@ from typing import Any
 import pytest
 import yaml
 
-from pipelines.cluster import LAKE, LAKE_SECRET, NEEDS, REGISTRY, REGISTRY_SECRET
+from pipelines.cluster import (
+    LAKE,
+    LAKE_SECRET,
+    NEEDS,
+    PREDICTIONS,
+    PREDICTIONS_SECRET,
+    REGISTRY,
+    REGISTRY_SECRET,
+    SERVING,
+    SERVING_SECRET,
+    variable,
+)
 from pipelines.local import PIPELINES, leave_out_pods
 from pipelines.remote import compiled
 
@@ -30,9 +41,12 @@ def test_every_step_has_settings_keys_a_limit_of_time_and_of_memory(documents: t
         step = name.removeprefix("exec-").rstrip("-0123456789")
         variables = {pair["envVar"] for config in executor["configMapAsEnv"] for pair in config["keyToEnv"]}
         secrets = {secret["secretName"]: {pair["envVar"] for pair in secret["keyToEnv"]} for secret in executor["secretAsEnv"]}
-        registry = {f"LAKELINE_{key}" for key in REGISTRY_SECRET[1]}  # the plugin of Kubeflow Pipelines may set those without
-        assert variables == {*LAKE, *([f"LAKELINE_{REGISTRY[0]}"] if NEEDS[step].registry else ())}
-        assert secrets == dict([(LAKE_SECRET[0], {*LAKE_SECRET[1]})] + [(REGISTRY_SECRET[0], registry)] * NEEDS[step].registry)
+        needs = NEEDS[step]
+        parts = [(True, LAKE, LAKE_SECRET), (needs.registry, REGISTRY, REGISTRY_SECRET), (needs.serving, SERVING, SERVING_SECRET)]
+        parts = [part[1:] for part in [*parts, (needs.predictions, PREDICTIONS, PREDICTIONS_SECRET)] if part[0]]
+        # Kubeflow Pipelines' plugin, and its launcher, know the variables of MLflow and of the object store otherwise.
+        assert variables == {variable(name) for names, _ in parts for name in names}
+        assert secrets == {secret: {variable(key) for key in keys} for _, (secret, keys) in parts}
         assert int(executor["activeDeadlineSeconds"]) == NEEDS[step].minutes * 60
         assert executor["securityContext"] == {"runAsNonRoot": True}
         container = graph["deploymentSpec"]["executors"][name]["container"]
