@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from lakeline.errors import PipelinesError
@@ -14,11 +15,12 @@ if TYPE_CHECKING:
     from kfp import Client
 
     from pipelines.deployments import Deployment
+    from pipelines.local import Progress
 
 _INTERVAL = 5.0
 
 
-def await_deployment(model: str, version: int, minutes: float) -> dict[str, Any]:
+def await_deployment(model: str, version: int, minutes: float, on_progress: Callable[[Progress], None]) -> dict[str, Any]:
     """Wait until a version serves, or it is known that it won't.
 
     Parameters
@@ -27,6 +29,8 @@ def await_deployment(model: str, version: int, minutes: float) -> dict[str, Any]
         What was promoted.
     minutes
         How long to wait at most.
+    on_progress
+        Called as steps of the deployment begin and end.
 
     Returns
     -------
@@ -52,7 +56,7 @@ def await_deployment(model: str, version: int, minutes: float) -> dict[str, Any]
             return _result(model, version, None, None, began)
         run = _run(client, model, version, promoted)
         if run is not None:
-            ending = outcome.wait(client, run.run_id, lambda _: None, max((until - time.monotonic()) / 60, 0))
+            ending = outcome.wait(client, run.run_id, on_progress, max((until - time.monotonic()) / 60, 0))
             return _result(model, version, run.run_id, ending.error or _elsewhere(standing(model), version), began)
         if at is None or at.wanted != version:
             return _result(model, version, None, _elsewhere(at, version), began)

@@ -127,8 +127,10 @@ def _deployment(model: str, version: int, wait: bool, timeout: float, console: C
         return execute("deployment", {"dataset": model, "version": version}, console)
     if settings.pipelines_endpoint and wait:
         from pipelines.awaiting import await_deployment
+        from pipelines.show import Steps
 
-        return await_deployment(model, version, timeout)
+        with Steps(console) as steps:
+            return await_deployment(model, version, timeout, steps)
     if settings.pipelines_endpoint:
         console.say("The registry's webhook starts its deployment. To follow it: lakeline runs")
     else:

@@ -297,11 +297,11 @@ def test_promotion_is_followed_to_what_comes_of_it(model: Model, pipelines_serve
 
     thread = threading.Thread(target=deploy)
     thread.start()
-    result = awaiting.await_deployment(model.name, 2, 1)
+    result = awaiting.await_deployment(model.name, 2, 1, lambda _: None)
     thread.join()
 
     assert (result["status"], result["error"], result["version"]) == ("succeeded", None, 2)
-    assert awaiting.await_deployment(model.name, 2, 1)["status"] == "succeeded"
+    assert awaiting.await_deployment(model.name, 2, 1, lambda _: None)["status"] == "succeeded"
 
 
 def test_promotion_that_was_rolled_back_says_why(model: Model, pipelines_server: Kubeflow):
@@ -310,7 +310,7 @@ def test_promotion_that_was_rolled_back_says_why(model: Model, pipelines_server:
     model.move(1)
     pipelines_server.end(str(run.run_id), "FAILED")
 
-    result = awaiting.await_deployment(model.name, 2, 1)
+    result = awaiting.await_deployment(model.name, 2, 1, lambda _: None)
 
     assert (result["status"], result["run_id"]) == ("failed", run.run_id)
     assert "the run has failed" in result["error"]
@@ -319,8 +319,8 @@ def test_promotion_that_was_rolled_back_says_why(model: Model, pipelines_server:
 def test_promotion_that_another_one_overtook_or_nothing_started_is_told(model: Model, pipelines_server: Kubeflow):
     model.move(2)
     with pytest.raises(PipelinesError, match="no deployment began within 0 minutes"):
-        awaiting.await_deployment(model.name, 2, 0)
+        awaiting.await_deployment(model.name, 2, 0, lambda _: None)
     model.move(3)
 
-    assert awaiting.await_deployment(model.name, 2, 1)["error"] == "the alias production has moved on to version 3."
+    assert awaiting.await_deployment(model.name, 2, 1, lambda _: None)["error"] == "the alias production has moved on to version 3."
     assert pipelines_server.runs == []
