@@ -59,7 +59,8 @@ NEEDS = {
     "preflight": Needs(registry=True, serving=True),
     "deploy": Needs(minutes=90, registry=True, serving=True),  # a rollout within its deadline, and perhaps the way back
     "assess-experiment": Needs("1Gi", registry=True, predictions=True),
-    "conclude-experiment": Needs(minutes=90, registry=True, serving=True),  # two rollouts within their deadlines
+    "start-experiment": Needs(minutes=150, registry=True, serving=True),  # a trial and two rollouts within their deadlines
+    "conclude-experiment": Needs(minutes=90, registry=True, serving=True),  # a rollout within its deadline, after one that may be under way
     "record": Needs(minutes=10, registry=True),
 }
 LIMIT = "4Gi"

@@ -27,7 +27,7 @@ def served(run: LocalRun, arguments: Mapping[str, Any]) -> dict[str, Any]:
     dict
         What `lakeline run --json` prints; the report is kept in the run's folder.
     """
-    found = _deployment(run) if run.pipeline == "deployment" else _experiment(run)
+    found = _deployment(run) if run.pipeline == "deployment" else _experiment(run, arguments)
     report = found.pop("from", None)
     if run.status == "succeeded" and report and Path(report).is_file():
         shutil.copyfile(report, run.report)
@@ -71,11 +71,14 @@ def _deployment(run: LocalRun) -> dict[str, Any]:
     return found | {"verdict": "deployed", "reasons": [said], "from": deployed.get("report")}
 
 
-def _experiment(run: LocalRun) -> dict[str, Any]:
+def _experiment(run: LocalRun, arguments: Mapping[str, Any]) -> dict[str, Any]:
     assessed = run.outputs.get("assess-experiment", {})
     if "Output" not in assessed:
         return {}
     verdict, why = assessed["Output"], assessed["why"]
+    if verdict == "start":
+        began = f"A test of version {arguments['challenger']} is under way. See: lakeline experiment status {arguments['dataset']}"
+        return {"version": arguments["challenger"], "message": began if run.status == "succeeded" else None}
     if verdict == "none":
         return {"message": why, "from": assessed.get("report")}
     found = json.loads(Path(assessed["record"]).read_text())["assessment"]

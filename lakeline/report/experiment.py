@@ -32,13 +32,15 @@ class Assessed(NamedTuple):
     why: str
 
 
-def assess_and_report(dataset: str, run_id: str, outputs: Mapping[str, str]) -> Assessed:
+def assess_and_report(dataset: str, challenger: int, run_id: str, outputs: Mapping[str, str]) -> Assessed:
     """Judge the test that a model is in, and write what was found.
 
     Parameters
     ----------
     dataset
         Name of the model.
+    challenger
+        Version that a test is to be of; 0: of whichever it is.
     run_id
         Id of the pipeline run.
     outputs
@@ -47,7 +49,7 @@ def assess_and_report(dataset: str, run_id: str, outputs: Mapping[str, str]) -> 
     Returns
     -------
     Assessed
-        Verdict "none" if the model is in no test.
+        Verdict "start" if a test of the challenger is to be set up first, "none" if the model is in no test.
     """
     from lakeline.registry.store import connect
     from lakeline.serving.experiment.running import look
@@ -56,10 +58,13 @@ def assess_and_report(dataset: str, run_id: str, outputs: Mapping[str, str]) -> 
 
     run = get_settings().run_id or run_id
     state = load(connect(), dataset)
-    if state is None or not state.running:
-        why = f"{dataset} is in no A/B test. Start one: lakeline experiment start {dataset} VERSION"
-        _write(outputs, render(f"{dataset}, A/B test", Verdict("repeated", why), [("Run", identifier(run))], [], []), plain(why), {})
-        return Assessed("none", "", why)
+    tested = state is not None and state.running and state.started is not None and challenger in (0, state.challenger)
+    if state is None or not state.running or not tested:
+        none = f"{dataset} is in no A/B test. Start one: lakeline experiment start {dataset} VERSION"
+        verdict, why = ("start", f"A test of version {challenger} is to be set up.") if challenger else ("none", none)
+        said = Verdict("evaluated" if challenger else "repeated", why)
+        _write(outputs, render(f"{dataset}, A/B test", said, [("Run", identifier(run))], [], []), plain(why), {})
+        return Assessed(verdict, "", why)
     state, spec, found = look(dataset)
     text = page(spec, state, found, run, time.time())
     _write(outputs, text, markdown(state, found), {"state": state.to_dict(), "assessment": found.to_dict()})

@@ -70,7 +70,12 @@ LEARN_FROM = Annotated[str, typer.Option(help="Pattern of the arrivals to learn 
 TRIALS = Annotated[int, typer.Option(min=0, help="Trials of the search; 0: as the spec says.", show_default=False)]
 VERSION = Annotated[
     int,
-    typer.Option("--version", min=0, help="deployment: version that must be in production; 0: whichever is.", show_default=False),
+    typer.Option(
+        "--version",
+        min=0,
+        help="deployment: version that must be in production; 0: whichever is. experiment: version to start a test of.",
+        show_default=False,
+    ),
 ]
 JSON = Annotated[bool, typer.Option("--json", help="One JSON object on stdout; all else on stderr.")]
 
@@ -128,7 +133,7 @@ def serving_arguments(pipeline: str, dataset: str, version: int, arrival: str | 
     """Parameters of a pipeline that is about what serves; UsageError if the command line gives what means nothing to it."""
     if extra or arrival:
         refuse(f"{pipeline} is about a model that is trained already, so {' '.join(extra) or '--arrival'} means nothing to it.")
-    return {"dataset": dataset, "version": version} if pipeline == "deployment" else {"dataset": dataset}
+    return {"dataset": dataset, "version" if pipeline == "deployment" else "challenger": version}
 
 
 def pipeline_arguments(

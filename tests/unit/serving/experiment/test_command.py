@@ -67,7 +67,7 @@ def test_step_of_the_pipeline_writes_what_it_found(tested: Trial, tmp_path: Path
     from lakeline.report.experiment import assess_and_report
 
     outputs = {name: str(tmp_path / name) for name in ("report", "verdict", "record")}
-    found = assess_and_report(NAME, "experiment-1", outputs)
+    found = assess_and_report(NAME, 0, "experiment-1", outputs)
     assert (found.Output, found.experiment) == ("continue", "test-1")
     assert "The test of version 2 beside version 1 goes on." in Path(outputs["report"]).read_text()
     assert json.loads(Path(outputs["record"]).read_text())["assessment"]["verdict"] == "continue"
@@ -79,4 +79,12 @@ def test_step_has_nothing_to_do_where_there_is_no_test(tested: Trial, tmp_path: 
 
     connect().delete_registered_model_tag(NAME, TAG)
     outputs = {name: str(tmp_path / name) for name in ("report", "verdict", "record")}
-    assert assess_and_report(NAME, "experiment-1", outputs).Output == "none"
+    assert assess_and_report(NAME, 0, "experiment-1", outputs).Output == "none"
+
+
+@pytest.mark.parametrize(("challenger", "verdict"), [(0, "continue"), (2, "continue"), (1, "start")])
+def test_step_starts_a_test_of_a_version_unless_one_is_under_way(tested: Trial, tmp_path: Path, challenger: int, verdict: str):
+    from lakeline.report.experiment import assess_and_report
+
+    outputs = {name: str(tmp_path / name) for name in ("report", "verdict", "record")}
+    assert assess_and_report(NAME, challenger, "experiment-1", outputs).Output == verdict
