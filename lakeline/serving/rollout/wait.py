@@ -44,7 +44,8 @@ def rolled_out(api: Api, release: Release, rollout: str, least: int, deadline: f
         found = api.get("Deployment", name)
         if found is None:
             raise _failed(release, f"somebody has removed its Deployment {name}")
-        pods = api.find("Pod", names.selector(release.model, release.variant) | {names.ROLLOUT: rollout})
+        own = api.find("Pod", names.selector(release.model, release.variant) | {names.ROLLOUT: rollout})
+        pods = [pod for pod in own if "deletionTimestamp" not in pod["metadata"]]  # those that end may be of the last time it served
         if _complete(found, least) and _alone(api, release.model, release.variant, pods):
             time.sleep(HEARD)
             return

@@ -5,13 +5,14 @@ kubernetes/serving does not allow; merges what is applied; and plays the control
 pods meet the fate that a test gives them.
 
 What it leaves out: a server-side apply knows one manager, takes away what it named before and doesn't now, and replaces lists as a
-whole. Defaults are not filled in. Pods come up, and end, at the next look. Nothing is scheduled and nothing runs.
+whole. Defaults are not filled in. Pods come up at the next look. Nothing is scheduled and nothing runs.
 tests/cluster has the real thing.
 """
 
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import threading
 from collections.abc import Generator
@@ -25,7 +26,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import yaml
 
-from tests.unit.serving.rollout.controllers import Controllers
+from tests.unit.serving.rollout.controllers import Controllers, end
 
 Object = dict[str, Any]
 Key = tuple[str, str]
@@ -74,10 +75,11 @@ class ApiServer(ThreadingHTTPServer):
             return copy.deepcopy(self.objects[plural, name])
 
     def named(self, plural: str) -> list[str]:
-        """Names of a kind's objects."""
+        """Names of a kind's objects, less those that end."""
         with self.lock:
             self.controllers.settle()
-            return sorted(name for kind, name in self.objects if kind == plural)
+            there = [name for (kind, name), item in self.objects.items() if kind == plural and "deletionTimestamp" not in item["metadata"]]
+            return sorted(there)
 
     def keep(self, plural: str, item: Object) -> Object:
         """Store an object as the API server does: with a version, and a new generation if its spec has changed."""
@@ -202,19 +204,17 @@ class _Handler(BaseHTTPRequestHandler):
         return self.server.keep(plural, merged | {"applied": copy.deepcopy(body)})
 
     def _delete(self, plural: str, name: str, *_: Any) -> Object:
+        if plural == "pods":
+            end(self.server.objects[plural, name])
+            return {"kind": "Status", "status": "Success"}
         del self.server.objects[plural, name]
         self.server.controllers.gone(plural, name)
         return {"kind": "Status", "status": "Success"}
 
     def _check(self, body: Object) -> None:
-        import kubernetes_validate
-
-        if body["kind"] in _UNCHECKED:
-            return
-        try:
-            kubernetes_validate.validate(body, _RELEASE, strict=True)
-        except kubernetes_validate.ValidationError as error:
-            raise _Refused(422, f"{body['kind']} is invalid: {error}") from error
+        wrong = _wrong(json.dumps(body))
+        if wrong:
+            raise _Refused(422, f"{body['kind']} is invalid: {wrong}")
 
     def _answer(self, status: int, content: Object) -> None:
         body = json.dumps({key: value for key, value in content.items() if key != "applied"}).encode()
@@ -224,6 +224,21 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+
+@functools.cache
+def _wrong(body: str) -> str | None:
+    """What Kubernetes' schemas find wrong with an object; reading them takes a while."""
+    import kubernetes_validate
+
+    item = json.loads(body)
+    if item["kind"] in _UNCHECKED:
+        return None
+    try:
+        kubernetes_validate.validate(item, _RELEASE, strict=True)
+    except kubernetes_validate.ValidationError as error:
+        return str(error)
+    return None
 
 
 def _merge(old: Any, new: Any) -> Any:

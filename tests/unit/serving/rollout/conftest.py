@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -60,9 +61,8 @@ def gateway(cluster: ApiServer, monkeypatch: pytest.MonkeyPatch) -> KubernetesSi
 def release() -> Callable[..., Release]:
     """Make releases of one model."""
 
-    def make(version: int, **more: str) -> Release:
-        return Release(
-            "prices", version, f"{version:x}".rjust(64, "0"), **{"data_commit": "c0ffee", "run": f"run-{version}", "actor": "ada"} | more
-        )
+    def make(version: int, **more: Any) -> Release:
+        told: dict[str, Any] = {"data_commit": "c0ffee", "run": f"run-{version}", "actor": "ada"} | more
+        return Release("prices", version, f"{version:x}".rjust(64, "0"), **told)
 
     return make

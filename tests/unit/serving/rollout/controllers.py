@@ -87,6 +87,9 @@ class Controllers:
                 if bounded != wanted:
                     self._change("deployments", target, bounded)
         for item in self._of("pods"):
+            if "deletionTimestamp" in item["metadata"]:
+                self._ending(item)
+                continue
             self.fates.get(item["metadata"]["labels"]["lakeline.dev/version"], serves)(item)
         for item in self._of("deployments"):
             self._deployment(item)
@@ -102,20 +105,23 @@ class Controllers:
         """What an object owned goes with it."""
         owned = {"deployments": "pods", "services": "endpointslices"}.get(plural)
         for key in [key for key, item in self._objects.items() if key[0] == owned and item.get("owner") == name]:
-            del self._objects[key]
+            if owned == "pods":
+                end(self._objects[key])
+            else:
+                del self._objects[key]
 
     def _deployment(self, item: Object) -> None:
         wanted, template = item["spec"].get("replicas", 1), item["spec"]["template"]
-        own = [each for each in self._of("pods") if each.get("owner") == item["metadata"]["name"]]
+        own = [each for each in self._of("pods") if each.get("owner") == item["metadata"]["name"] and _stays(each)]
         new = [each for each in own if each["metadata"]["labels"] == template["metadata"]["labels"]]
         old = [each for each in own if each not in new]
         new += [self._pod(item["metadata"]["name"], template) for _ in range(wanted - len(new))]
         for each in new[wanted:]:
-            del self._objects["pods", each["metadata"]["name"]]
+            end(each)
         ready = [each for each in new[:wanted] if _ready(each)]
         if len(ready) == wanted:  # none of the old ones is missed before
             for each in old:
-                del self._objects["pods", each["metadata"]["name"]]
+                end(each)
             old = []
         item["status"] = {
             "observedGeneration": item["metadata"]["generation"],
@@ -123,6 +129,12 @@ class Controllers:
             "replicas": wanted + len(old),
             "availableReplicas": len(ready) + len(old),
         }
+
+    def _ending(self, pod: Object) -> None:
+        """A pod that ends is there for a while, and its server ends well."""
+        pod["left"] -= 1
+        if not pod["left"]:
+            del self._objects["pods", pod["metadata"]["name"]]
 
     def _pod(self, owner: str, template: Object) -> Object:
         self._made += 1
@@ -137,7 +149,7 @@ class Controllers:
         ends = [
             {"conditions": {"ready": True}, "targetRef": {"kind": "Pod", "name": each["metadata"]["name"]}}
             for each in self._of("pods")
-            if chosen <= each["metadata"]["labels"].items() and _ready(each)
+            if chosen <= each["metadata"]["labels"].items() and _ready(each) and _stays(each)
         ]
         metadata = {"name": f"{name}-slice", "labels": {"kubernetes.io/service-name": name}}
         self._keep("endpointslices", {"metadata": metadata, "endpoints": ends, "owner": name})
@@ -149,6 +161,17 @@ class Controllers:
 
     def _of(self, plural: str) -> list[Object]:
         return [item for (kind, _), item in list(self._objects.items()) if kind == plural]
+
+
+def end(pod: Object) -> None:
+    """Have a pod end: it is seen to for some rounds yet."""
+    pod["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    pod["status"] = {"phase": "Succeeded"}
+    pod["left"] = 20
+
+
+def _stays(pod: Object) -> bool:
+    return "deletionTimestamp" not in pod["metadata"]
 
 
 def _ready(pod: Object) -> bool:
