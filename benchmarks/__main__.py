@@ -17,20 +17,20 @@ from rich.table import Table
 
 from benchmarks.contest import WORKLOADS, Result, contest
 from benchmarks.fitting import fitting
+from benchmarks.serving import Load, serving
 from benchmarks.startup import startup
 from benchmarks.steps import Step, profile
 
-PARTS = ("startup", "fit", "contest", "steps")
+PARTS = ("startup", "fit", "contest", "serving", "steps")
 
 
 def main() -> int:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(prog="make bench BENCH_ARGS=...", description=__doc__)
-    parser.add_argument(
-        "--only", nargs="+", choices=PARTS, default=["startup", "fit", "contest"], help="parts to run (default: all but steps)"
-    )
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS[:-1]), help="parts to run (default: all but steps)")
     parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS), help="how much data (default: all)")
     parser.add_argument("--rounds", type=int, default=3, help="measured runs a side (default: 3)")
+    parser.add_argument("--seconds", type=float, default=5, help="length of a round of serving (default: 5)")
     parser.add_argument("--json", type=Path, default=Path("benchmarks/results.json"), help="where the numbers go")
     options = parser.parse_args()
     data = os.environ.get("LAKELINE_DATA")
@@ -53,6 +53,10 @@ def main() -> int:
         results = contest(Path(data).resolve(), options.workloads, options.rounds, notes.log)
         found["contest"] = [result.to_dict() for result in results]
         console.print(_contest_table(results))
+    if "serving" in options.only and data:
+        loads = serving(Path(data).resolve(), options.rounds, options.seconds, notes.log)
+        found["serving"] = [load.to_dict() for load in loads]
+        console.print(_serving_table(loads))
     if "steps" in options.only and data:
         for workload in options.workloads:
             steps = profile(Path(data).resolve(), workload)
@@ -100,6 +104,26 @@ def _fit_table(rows: Sequence[dict[str, Any]]) -> Table:
         faster = f"{script['seconds'] / row['seconds']:.1f}×"
         table.add_row(
             row["workload"], f"{row['rows']:,}", row["side"], f"{row['rmse']:.6f}", f"{row['seconds']:.2f}", faster, f"{row['mib']:.0f}"
+        )
+    return table
+
+
+def _serving_table(loads: Sequence[Load]) -> Table:
+    table = Table(title="The same model, served")
+    for heading in ("connections", "rows each", "server", "requests/s", "faster", "p50 ms", "p99 ms", "MiB"):
+        table.add_column(heading, justify="left" if heading == "server" else "right")
+    for number, load in enumerate(loads):
+        other = next(first for first in loads if (first.connections, first.rows) == (load.connections, load.rows))
+        table.add_row(
+            str(load.connections),
+            f"{load.rows:,}",
+            load.side,
+            f"{load.per_second:,.0f}",
+            f"{load.per_second / other.per_second:.2f}×",
+            f"{load.quantile(0.5):.1f}",
+            f"{load.quantile(0.99):.1f}",
+            f"{load.peak_mib:.0f}",
+            end_section=bool(number % 2),
         )
     return table
 

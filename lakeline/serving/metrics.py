@@ -6,8 +6,7 @@ import os
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
+    import numpy as np
     from prometheus_client import Counter, Gauge, Histogram
 
     from lakeline.serving.environment import ServerSettings
@@ -17,6 +16,8 @@ _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384, 65536)
 _STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 1e4, 1e5, 1e6)
 _VALUES = (*(-step for step in reversed(_STEPS)), 0, *_STEPS)
 """The same for each model, so that its versions can be compared."""
+
+_FEW = 20
 
 ERRORS = ("json", "csv", "schema", "header", "content_type", "too_large", "token", "busy", "timeout", "prediction", "internal")
 """Kinds of errors."""
@@ -86,11 +87,20 @@ class Metrics:
         """Count an error of one of ERRORS."""
         self._errors.labels(kind=kind, **self._labels).inc()
 
-    def predicted(self, predictions: Iterable[float]) -> None:
+    def predicted(self, predictions: np.ndarray) -> None:
         """Count predictions."""
-        observe = self._prediction.observe
-        for prediction in predictions:
-            observe(prediction)
+        import numpy as np
+
+        if len(predictions) <= _FEW:
+            for prediction in predictions.tolist():
+                self._prediction.observe(prediction)
+            return
+        # As `observe` does it for one value; prometheus_client has nothing for many, and one by one they cost as much as predicting them.
+        many = self._prediction
+        counts = np.bincount(np.searchsorted(many._upper_bounds, predictions))  # pyright: ignore[reportPrivateUsage]
+        for bucket in np.flatnonzero(counts).tolist():
+            many._buckets[bucket].inc(int(counts[bucket]))  # pyright: ignore[reportPrivateUsage]
+        many._sum.inc(float(predictions.sum()))  # pyright: ignore[reportPrivateUsage]
 
     def exposition(self) -> bytes:
         """All of it, of all processes that count together, in Prometheus' text format."""

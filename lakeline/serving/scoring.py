@@ -183,7 +183,7 @@ class Scoring:
             row = int(np.argmin(finite))
             raise Refused(f"row {row}: the model gives no number for it.", 422, "prediction")
         values = predicted.tolist()
-        self._metrics.predicted(values)
+        self._metrics.predicted(predicted)
         if self._log:
             self._log.add(call.id, call.key, rows, values, len(call.body))
         return Reply(200, b'{"predictions": ' + json.dumps(values).encode() + b"}", self._variant, self._version)

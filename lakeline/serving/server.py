@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import json
 import os
 import socket
@@ -68,6 +69,9 @@ def run(settings: ServerSettings, listening: socket.socket, report_fd: int | Non
     from lakeline.serving.app import Application
     from lakeline.serving.draining import DrainingServer
 
+    # What was loaded stays: each search for garbage would look through all of it, in the middle of requests.
+    gc.collect()
+    gc.freeze()
     journal.adopt("uvicorn", "uvicorn.error", "asyncio", "mlflow")
     app = Application(settings, token, model, journal)
     DrainingServer(app, settings, journal, lambda: report(report_fd, settings), alone=alone).run_until_told(listening)

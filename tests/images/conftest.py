@@ -33,6 +33,12 @@ def mlflow(builder: Builder) -> str:
     return _built(builder, "mlflow")
 
 
+@pytest.fixture(scope="session")
+def serving(builder: Builder) -> str:
+    """Name of the image that models are served in."""
+    return _built(builder, "serving")
+
+
 @cache
 def _built(builder: Builder, name: str) -> str:
     if not RECENT:

@@ -54,7 +54,7 @@ def made_here(folder: Path, estimator: str = "ridge", seed: int = 0, **card: Any
             "wind": np.where(chance.random(300) < 0.1, np.nan, chance.normal(5, 2, 300)),
         }
     )
-    minutes = rows["route"].map({"a": 10.0, "b": 20.0, "c": 35.0}) + 2 * rows["load"] + chance.normal(0, 1, 300)
+    minutes = rows["route"].replace({"a": 10.0, "b": 20.0, "c": 35.0}).astype(float) + 2 * rows["load"] + chance.normal(0, 1, 300)
     model = pipeline(spec, estimator, {})
     fit(model, rows, minutes.to_numpy())
     sample = rows.head(5)
@@ -82,7 +82,7 @@ def made_here(folder: Path, estimator: str = "ridge", seed: int = 0, **card: Any
 
 def _store(folder: Path, model: Any, card: Card, told: Card) -> None:
     quiet()
-    import mlflow.sklearn
+    import mlflow.sklearn as flavor
     from mlflow.models import ModelSignature
     from mlflow.types.schema import ColSpec, Schema
 
@@ -90,7 +90,7 @@ def _store(folder: Path, model: Any, card: Card, told: Card) -> None:
     inputs: list[Any] = [
         ColSpec("string" if kind == "text" else "double", name, name not in card.optional) for name, kind in card.features.items()
     ]
-    mlflow.sklearn.save_model(
+    flavor.save_model(
         model,
         str(folder),
         serialization_format="skops",

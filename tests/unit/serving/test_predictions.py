@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
@@ -199,3 +200,18 @@ def test_an_object_store_is_found_by_its_address(monkeypatch: pytest.MonkeyPatch
 def _arrows(fs: Any) -> Any:
     """The file system of Arrow's that fsspec's stands for."""
     return fs.fs
+
+
+def test_many_predictions_are_counted_as_each_by_itself(folder: Path):
+    """Where prometheus_client has nothing for many at once, what we do in its stead must be what it does."""
+    values = np.random.default_rng(0).normal(0, 300, 1000).round(0)  # with values that are bounds of buckets
+    together, singly = Metrics(settings(folder)), Metrics(settings(folder))
+    together.predicted(values)
+    for value in values:
+        singly.predicted(np.array([value]))
+    lines = [
+        [line for line in metrics.exposition().decode().splitlines() if line.startswith("lakeline_prediction")]
+        for metrics in (together, singly)
+    ]
+    assert lines[0] == lines[1]
+    assert any('le="0.0"' in line for line in lines[0])
