@@ -40,24 +40,28 @@ def alive(process: Identity) -> bool:
 
 def send(process: Identity, number: signal.Signals) -> bool:
     """Send a signal to a process, and to no other that has its number by now; False if it isn't there."""
-    if not hasattr(os, "pidfd_open"):
-        if not alive(process):
-            return False
-        os.kill(process.pid, number)
-        return True
+    handle = _handle(process.pid)
     try:
-        handle = os.pidfd_open(process.pid)
-    except ProcessLookupError:
-        return False
-    try:
-        if not alive(process):  # asked while the handle keeps the number from being given away
+        if not alive(process):  # asked while the handle, where there is one, keeps the number from being given away
             return False
-        signal.pidfd_send_signal(handle, number)
+        if handle is None:
+            os.kill(process.pid, number)
+        else:
+            signal.pidfd_send_signal(handle, number)
     except ProcessLookupError:
         return False
     finally:
-        os.close(handle)
+        if handle is not None:
+            os.close(handle)
     return True
+
+
+def _handle(pid: int) -> int | None:
+    """Descriptor that stands for a process; None where the kernel has none, or lets us have none."""
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        return None
 
 
 def wait(process: Identity, seconds: float) -> bool:
