@@ -192,23 +192,29 @@ def _sequential(spec: Experiment, weight: float, units: Units) -> dict[str, Any]
 def _fixed(spec: Experiment, weight: float, theirs: NDArray[np.float64], ours: NDArray[np.float64]) -> dict[str, Any]:
     """The planned test: its size from the first units, then its result from as many as that."""
     power = POWERS[spec.metric]
-    if min(len(theirs), len(ours)) < spec.minimum:
+    first = _sizes(spec.minimum, weight)
+    if len(theirs) < first[0] or len(ours) < first[1]:
         return {"improvement": _finite(statistics.improvement(statistics.arm(theirs), statistics.arm(ours), power))}
-    pilot = statistics.arm(theirs[: spec.minimum]), statistics.arm(ours[: spec.minimum])
+    pilot = statistics.arm(theirs[: first[0]]), statistics.arm(ours[: first[1]])
     planned = statistics.planned_units(pilot, weight, spec.effect, (spec.alpha, 1 - spec.power), power)
     needed = min(max(planned, spec.minimum), spec.maximum)
-    scale = needed / min(weight, 1 - weight)
-    sizes = round(scale * (1 - weight)), round(scale * weight)
+    sizes = _sizes(needed, weight)
     if len(theirs) < sizes[0] or len(ours) < sizes[1]:
         return {"needed": needed, "improvement": _finite(statistics.improvement(statistics.arm(theirs), statistics.arm(ours), power))}
     # The first units only: that there are more by the time that somebody looks must not change what is found.
     arms: tuple[Arm, Arm] = statistics.arm(theirs[: sizes[0]]), statistics.arm(ours[: sizes[1]])
-    p_value, critical = statistics.welch(*arms, spec.alpha)
-    lower, upper = statistics.improvement_bounds(*arms, critical, power)
+    p_value, critical = statistics.welch(*statistics.guarded(*arms), spec.alpha)
+    lower, upper = statistics.improvement_bounds(*statistics.guarded(*arms), critical, power)
     gain = statistics.improvement(*arms, power)
     return {"needed": needed, "sizes": sizes, "p_value": float(p_value)} | {
         key: _finite(value) for key, value in (("improvement", gain), ("lower", lower), ("upper", upper))
     }
+
+
+def _sizes(least: int, weight: float) -> tuple[int, int]:
+    """Units of production and of the challenger when the one that has fewer has so many."""
+    scale = least / min(weight, 1 - weight)
+    return round(scale * (1 - weight)), round(scale * weight)
 
 
 def _verdict(spec: Experiment, found: Mapping[str, Any], units: Units, days: float, moved: str | None) -> tuple[Verdict, list[str]]:
@@ -220,11 +226,11 @@ def _verdict(spec: Experiment, found: Mapping[str, Any], units: Units, days: flo
     decided = _fixed_verdict(spec, found) if spec.test == "fixed" else _sequential_verdict(spec, found, few)
     if decided is not None:
         return decided
-    if few >= spec.maximum:
+    if few >= spec.maximum and spec.test == "sequential":
         return "end", [f"each variant has the {spec.maximum:,} units that the test may take, and {_untold(found)}."]
     if days >= spec.days:
         return "end", [f"the test has taken the {spec.days:g} days that it may take, and {_untold(found, few < found['needed'])}."]
-    if few < found["needed"]:
+    if few < found["needed"] or spec.test == "fixed":
         counts = f"{production.units:,} units of production and {challenger.units:,} of the challenger"
         return "continue", [f"{counts} have been answered and have their truth; each needs {found['needed']:,} before it is judged."]
     return "continue", [f"after {production.units + challenger.units:,} units, {_untold(found)}."]
@@ -281,7 +287,7 @@ def _compared(found: Mapping[str, Any]) -> str:
 
 def _untold(found: Mapping[str, Any], few: bool = False) -> str:
     """Say that nothing is decided yet."""
-    if few or found["lower"] is None or found["upper"] is None:
+    if few or found.get("lower") is None or found.get("upper") is None:
         least = min(found["production"].units, found["challenger"].units)
         return f"there is too little to judge by: {least:,} of {found['needed']:,} units" if few else "its versions are not told apart"
     bounds = f"between {percent(found['lower'])} and {percent(found['upper'])}"

@@ -143,10 +143,14 @@ def guarded(production: Arm, challenger: Arm) -> tuple[Arm, Arm]:
     """
     import numpy as np
 
-    freedom = production.n + challenger.n - 2
-    pooled = ((production.n - 1) * production.variance + (challenger.n - 1) * challenger.variance) / freedom
+    pooled = _pooled(production, challenger)
     one, other = (Arm(each.n, each.mean, np.maximum(each.variance, pooled)) for each in (production, challenger))
     return one, other
+
+
+def _pooled(production: Arm, challenger: Arm) -> Any:
+    weighted = (production.n - 1) * production.variance + (challenger.n - 1) * challenger.variance
+    return weighted / (production.n + challenger.n - 2)
 
 
 def welch(production: Arm, challenger: Arm, alpha: float) -> tuple[Any, Any]:
@@ -189,13 +193,13 @@ def welch(production: Arm, challenger: Arm, alpha: float) -> tuple[Any, Any]:
 def planned_units(pilot: tuple[Arm, Arm], weight: float, effect: float, errors: tuple[float, float], power: int) -> int:
     """Units that the smaller arm needs for Welch's test to find an improvement.
 
-    The pilot's arms are put together, so that what is planned doesn't depend on which of them did better: the test's error rate stays
-    what it is (sample size re-estimation that is blind to the difference).
+    The pilot's units are put together: the mean over all of them is uncorrelated with the difference of the arms, so that what is planned
+    doesn't depend on which of them did better, and the test's error rate stays what it is.
 
     Parameters
     ----------
     pilot
-        Losses of the first units of both arms, as many of each.
+        Losses of the first units of both arms, in the proportion of their weights.
     weight
         Fraction of the units that the challenger has.
     effect
@@ -212,8 +216,9 @@ def planned_units(pilot: tuple[Arm, Arm], weight: float, effect: float, errors: 
     """
     from scipy import stats
 
-    mean = (pilot[0].mean + pilot[1].mean) / 2
-    variance = (pilot[0].variance + pilot[1].variance) / 2
+    production, challenger = pilot
+    mean = (production.n * production.mean + challenger.n * challenger.mean) / (production.n + challenger.n)
+    variance = _pooled(production, challenger)
     found = mean * (1 - (1 - effect) ** power)
     if found <= 0:
         return 2**31

@@ -155,3 +155,11 @@ def test_losses_that_are_all_the_same_are_no_error(judged: Drawn):
 
 def _first(units: Units, count: int) -> Units:
     return replace(units, losses=units.losses[:count], challengers=units.challengers[:count])
+
+
+def test_planned_test_waits_for_the_larger_variant_too(judged: Drawn):
+    """Shares are never exactly the weight: the smaller variant may have its units first."""
+    units = judged(1_000, 1_030, better=0.3)
+    spec = replace_spec(FIXED, effect=0.001, maximum=1_010)
+    assert _judge(spec, units).verdict == "continue"
+    assert _judge(spec, judged(1_010, 1_030, better=0.3)).verdict == "promote"
