@@ -73,6 +73,7 @@ class Application:
         if self._log:
             await asyncio.to_thread(self._log.close, max(self._settings.drain, 1))
         self._batcher.close()
+        self._metrics.close()
 
     def _with_routes(self, model: ServedModel) -> FastAPI:
         from mlflow.pyfunc.scoring_server import init

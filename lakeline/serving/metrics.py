@@ -102,6 +102,13 @@ class Metrics:
             many._buckets[bucket].inc(int(counts[bucket]))  # pyright: ignore[reportPrivateUsage]
         many._sum.inc(float(predictions.sum()))  # pyright: ignore[reportPrivateUsage]
 
+    def close(self) -> None:
+        """Take this process out of what is counted of processes that live, such as requests under way."""
+        from prometheus_client.multiprocess import mark_process_dead
+
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            mark_process_dead(os.getpid())
+
     def exposition(self) -> bytes:
         """All of it, of all processes that count together, in Prometheus' text format."""
         from prometheus_client import CollectorRegistry, generate_latest
