@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.manifests.objects import KUBERNETES, OVERLAYS, Object
+from tests.manifests.objects import KUBERNETES, OVERLAYS, Object, served
 
 Build = Callable[[Path], list[Object]]
 """Builds a kustomization: its objects."""
@@ -38,5 +38,6 @@ def build() -> Build:
 
 @pytest.fixture(scope="session", params=OVERLAYS)
 def overlay(request: pytest.FixtureRequest, build: Build) -> list[Object]:
-    """Objects of an overlay, and of the Job that asks the services."""
-    return build(KUBERNETES / "overlays" / request.param) + build(KUBERNETES / "smoke")
+    """Objects of an overlay, of a model that is served on it, and of the Job that asks the services."""
+    objects = build(KUBERNETES / "overlays" / request.param)
+    return objects + served(objects) + build(KUBERNETES / "smoke")

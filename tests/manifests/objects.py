@@ -7,10 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lakeline.data.servingspec import Serving
+from lakeline.serving.release import VARIANTS, Release, Route
+from lakeline.serving.rollout import names
+from lakeline.serving.rollout import objects as rollout
+from lakeline.serving.rollout.pod import Where
+
 PROJECT = Path(__file__).resolve().parents[2]
 KUBERNETES = PROJECT / "kubernetes"
 OVERLAYS = ("kind", "production")
-OURS = ("lakeline", "argo-events", "kubeflow")
+OURS = ("lakeline", "lakeline-serving", "argo-events", "kubeflow")
 
 Object = dict[str, Any]
 
@@ -45,6 +51,22 @@ class Pod:
 def name(item: Object) -> str:
     """kind/namespace/name of an object."""
     return "/".join(filter(None, (item["kind"], item["metadata"].get("namespace"), item["metadata"]["name"])))
+
+
+def served(items: list[Object]) -> list[Object]:
+    """What a rollout adds to an overlay: the objects of a model, with a challenger, as the settings of that overlay have it."""
+    config = next(item["data"] for item in named(items, "ConfigMap") if "LAKELINE_SERVING_IMAGE" in item.get("data", {}))
+    where = Where(config["LAKELINE_SERVING_IMAGE"], config["LAKELINE_PREDICTIONS"])
+    made = [rollout.policy("any", "kubeflow", "gateway"), rollout.service("any", None, names.selector("any"))]
+    for variant in VARIANTS:
+        release = Release("any", 1, "0" * 64, variant, "commit", "run", "actor", Route("test", 0.5, "http://any-challenger:8080"))
+        made += [
+            rollout.deployment(release, Serving(), where, "0"),
+            rollout.service("any", variant, names.selector("any", variant)),
+            rollout.budget("any", variant),
+            rollout.autoscaler("any", variant, 2, 6),
+        ]
+    return [item | {"metadata": item["metadata"] | {"namespace": config["LAKELINE_SERVING_NAMESPACE"]}} for item in made]
 
 
 def named(items: list[Object], *kinds: str) -> list[Object]:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from lakeline.serving.rollout import names
 from tests.manifests.conftest import Build
 from tests.manifests.objects import KUBERNETES, Object, labelled, name, named, selects
 
@@ -16,6 +17,9 @@ GATE = {"app.kubernetes.io/name": "alias-gate"}
 SOURCE = {"eventsource-name": "lakeline"}
 API = {"app": "ml-pipeline"}
 STRANGER = {"app": "stranger"}
+OBJECTS = {"app.kubernetes.io/name": "objectstore"}
+MODEL = names.selector("any", "production")
+OTHER = names.selector("other", "production")
 
 OPEN = [
     ("a step to lakeFS", ("kubeflow", STEP), ("lakeline", LAKEFS), 8000),
@@ -24,6 +28,10 @@ OPEN = [
     ("lakeFS to the event source", ("lakeline", LAKEFS), ("lakeline", SOURCE), 12000),
     ("a Job of an event to lakeFS", ("lakeline", JOB), ("lakeline", LAKEFS), 8000),
     ("a Job of an event to MLflow", ("lakeline", JOB), ("lakeline", MLFLOW), 5000),
+    ("a step to a model", ("kubeflow", STEP), ("lakeline-serving", MODEL), 8080),
+    ("a variant to the other", ("lakeline-serving", MODEL), ("lakeline-serving", names.selector("any", "challenger")), 8080),
+    ("the gateway to a model", ("gateway", STRANGER), ("lakeline-serving", MODEL), 8080),
+    ("a model to MLflow", ("lakeline-serving", MODEL), ("lakeline", MLFLOW), 5000),
     ("a Job of an event to Kubeflow", ("lakeline", JOB), ("kubeflow", API), 8888),
     ("MLflow to the gate", ("lakeline", MLFLOW), ("lakeline", GATE), 8080),
     ("the gate to the event source", ("lakeline", GATE), ("lakeline", SOURCE), 12000),
@@ -32,13 +40,22 @@ IN_CLUSTER = [
     (f"{own} to {to}", ("lakeline", {"app.kubernetes.io/name": own}), ("lakeline", {"app.kubernetes.io/name": to}), port)
     for own in ("lakefs", "mlflow")
     for to, port in (("postgres", 5432), ("objectstore", 8333))
+] + [
+    ("a model to the object store", ("lakeline-serving", MODEL), ("lakeline", OBJECTS), 8333),
+    ("a step to the object store", ("kubeflow", STEP), ("lakeline", OBJECTS), 8333),
 ]
 SHUT = [
     ("a stranger to lakeFS", ("default", STRANGER), ("lakeline", LAKEFS), 8000),
     ("a neighbour to lakeFS", ("lakeline", STRANGER), ("lakeline", LAKEFS), 8000),
     ("a stranger to MLflow", ("default", STRANGER), ("lakeline", MLFLOW), 5000),
     ("a step to the database", ("kubeflow", STEP), ("lakeline", {"app.kubernetes.io/name": "postgres"}), 5432),
-    ("a step to the object store", ("kubeflow", STEP), ("lakeline", {"app.kubernetes.io/name": "objectstore"}), 8333),
+    ("a neighbour of steps to the object store", ("kubeflow", STRANGER), ("lakeline", OBJECTS), 8333),
+    ("a stranger to a model", ("default", STRANGER), ("lakeline-serving", MODEL), 8080),
+    ("a model to another", ("lakeline-serving", OTHER), ("lakeline-serving", MODEL), 8080),
+    ("a model to lakeFS", ("lakeline-serving", MODEL), ("lakeline", LAKEFS), 8000),
+    ("a model to the database", ("lakeline-serving", MODEL), ("lakeline", {"app.kubernetes.io/name": "postgres"}), 5432),
+    ("a model to Kubeflow", ("lakeline-serving", MODEL), ("kubeflow", API), 8888),
+    ("a neighbour of models to MLflow", ("lakeline-serving", STRANGER), ("lakeline", MLFLOW), 5000),
     ("lakeFS to the object store's master", ("lakeline", LAKEFS), ("lakeline", {"app.kubernetes.io/name": "objectstore"}), 9333),
     ("a step to the event source", ("kubeflow", STEP), ("lakeline", SOURCE), 12000),
     ("MLflow to the event source", ("lakeline", MLFLOW), ("lakeline", SOURCE), 12000),
@@ -65,7 +82,7 @@ def test_what_is_not_needed_is_shut(source: Peer, target: Peer, port: int, overl
     assert not speaks(overlay, source, target, port)
 
 
-@pytest.mark.parametrize("namespace", ["lakeline", "argo-events", "kubeflow"])
+@pytest.mark.parametrize("namespace", ["lakeline", "lakeline-serving", "argo-events", "kubeflow"])
 def test_default_is_deny(namespace: str, overlay: list[Object]):
     """In Kubeflow's namespace what comes in; what its own pods ask for is theirs."""
     policies = [item for item in named(overlay, "NetworkPolicy") if item["metadata"]["namespace"] == namespace]
@@ -87,6 +104,7 @@ def test_everybody_finds_names(overlay: list[Object]):
         ("lakeline", JOB),
         ("lakeline", SOURCE),
         ("kubeflow", STEP),
+        ("lakeline-serving", MODEL),
         ("argo-events", {"app": "controller-manager"}),
     ]:
         assert speaks(overlay, (namespace, labels), ("kube-system", {"k8s-app": "kube-dns"}), 53)

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 import yaml
 
+from pipelines.cluster import LAKE_SECRET, PREDICTIONS_SECRET, REGISTRY_SECRET, SERVING_SECRET
+from pipelines.clusters.connection import KEYS
 from pipelines.clusters.wanted import MAY_BE_ABSENT, WANTED, wanted
 from tests.manifests.conftest import Build
 from tests.manifests.objects import KUBERNETES, PROJECT, Object, Pod, labelled, name, named, pods, selects, walk
@@ -79,6 +81,8 @@ def test_every_secret_is_read(overlay: list[Object]):
         for path, value in walk(item)
         if path.endswith("authSecret")
     }
+    read |= {("kubeflow", secret) for secret, _ in (LAKE_SECRET, REGISTRY_SECRET, SERVING_SECRET, PREDICTIONS_SECRET)}  # steps of pipelines
+    read |= {("lakeline", secret) for secret, _ in KEYS.values()}  # people's tools
     production = not any(item["metadata"]["name"] == "postgres" for item in named(overlay, "StatefulSet"))
     assert {(namespace, each.name) for each in wanted("production" if production else "kind") for namespace in each.namespaces} == read
 
@@ -97,12 +101,12 @@ def test_config_maps_are_there_and_have_what_is_read(overlay: list[Object]):
             assert key is None or key in there[pod.namespace, own], f"{pod}: ConfigMap {own} has no key {key}"
 
 
-def test_both_namespaces_read_the_same_settings(overlay: list[Object]):
+def test_all_namespaces_read_the_same_settings(overlay: list[Object]):
     settings = {
         item["metadata"]["namespace"]: item["data"] for item in named(overlay, "ConfigMap") if item["metadata"]["name"] == "lakeline"
     }
-    assert set(settings) == {"lakeline", "kubeflow"}
-    assert settings["lakeline"] == settings["kubeflow"]
+    assert set(settings) == {"lakeline", "lakeline-serving", "kubeflow"}
+    assert settings["lakeline"] == settings["kubeflow"] == settings["lakeline-serving"]
 
 
 def test_addresses_of_services_are_right(overlay: list[Object]):
@@ -142,8 +146,10 @@ def test_volumes_claims_and_accounts_are_there(overlay: list[Object]):
             assert (pod.namespace, pod.spec["serviceAccountName"]) in accounts, str(pod)
     for item in named(overlay, "EventSource", "Sensor"):
         assert (item["metadata"]["namespace"], item["spec"]["template"]["serviceAccountName"]) in accounts
-    for item in named(overlay, "RoleBinding"):
-        assert {(item["metadata"]["namespace"], subject["name"]) for subject in item["subjects"]} <= accounts
+    accounts |= {("kubeflow", "pipeline-runner")}  # comes with Kubeflow's release
+    for item in named(overlay, "RoleBinding", "ClusterRoleBinding"):
+        spaces = {(subject.get("namespace") or item["metadata"]["namespace"], subject["name"]) for subject in item["subjects"]}
+        assert spaces <= accounts
 
 
 def test_mounts_are_volumes(overlay: list[Object]):

@@ -28,17 +28,19 @@ KUBECONFIG = os.environ.get("LAKELINE_TEST_CLUSTER") and os.environ.get("KUBECON
 
 @dataclass
 class Cluster:
-    """Two namespaces that stand for lakeline and kubeflow, and every call that kubectl got."""
+    """Namespaces that stand for lakeline, kubeflow and lakeline-serving, and every call that kubectl got."""
 
     services: str
     pipelines: str
+    serving: str
     calls: Path
     real: bool
     state: Path
 
     def secret(self, name: str, namespace: str | None = None) -> dict[str, str]:
-        """Values of a Secret, as the API server has them."""
-        found = k.get("secret", namespace or self.services, name)[0]
+        """Values of a Secret, as the API server has them: in the first of its namespaces, if none is said."""
+        first = next(each.namespaces[0] for each in secrets.wanted("kind") if each.name == name)
+        found = k.get("secret", namespace or first, name)[0]
         return {key: base64.b64decode(value).decode() for key, value in found["data"].items()}
 
     def remove(self, name: str, key: str | None = None) -> None:
@@ -59,16 +61,16 @@ class Cluster:
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     """Namespaces of this test's own on the cluster that KUBECONFIG names; without one, a stand-in for kubectl."""
     mark = random.token_hex(3)
-    found = Cluster(f"secrets-{mark}-a", f"secrets-{mark}-b", tmp_path / "calls", bool(KUBECONFIG), tmp_path / "state.json")
+    found = Cluster(*(f"secrets-{mark}-{letter}" for letter in "abc"), tmp_path / "calls", bool(KUBECONFIG), tmp_path / "state.json")
     program = [shutil.which("kubectl") or "kubectl"] if KUBECONFIG else [sys.executable, "-I", "-S", str(FAKE)]
     script = tmp_path / "bin" / "kubectl"
     script.parent.mkdir()
     script.write_text(f'#!/bin/sh\necho "$@" >>"{found.calls}"\nexec {" ".join(program)} "$@"\n')
     script.chmod(0o755)
-    found.state.write_text(json.dumps({"namespaces": [found.services, found.pipelines], "secrets": {}}))
+    found.state.write_text(json.dumps({"namespaces": [found.services, found.pipelines, found.serving], "secrets": {}}))
     monkeypatch.setenv("PATH", f"{script.parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("FAKE_KUBECTL_STATE", str(found.state))
-    spaces = {wanted.SERVICES: found.services, wanted.PIPELINES: found.pipelines}
+    spaces = {wanted.SERVICES: found.services, wanted.PIPELINES: found.pipelines, wanted.SERVING: found.serving}
     here = {
         overlay: tuple(
             dataclasses.replace(each, namespaces=tuple(spaces[own] for own in each.namespaces)) for each in wanted.wanted(overlay)
@@ -77,12 +79,12 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster
     }
     monkeypatch.setattr(secrets, "wanted", here.__getitem__)
     monkeypatch.setattr(secrets, "SERVICES", found.services)
-    for namespace in (found.services, found.pipelines):
+    for namespace in spaces.values():
         if KUBECONFIG:
             subprocess.run(["kubectl", "create", "namespace", namespace], check=True, capture_output=True)
     yield found
     if KUBECONFIG:
-        subprocess.run(["kubectl", "delete", "namespace", found.services, found.pipelines, "--wait=false"], check=True, capture_output=True)
+        subprocess.run(["kubectl", "delete", "namespace", *spaces.values(), "--wait=false"], check=True, capture_output=True)
 
 
 def test_first_time_makes_all(cluster: Cluster):
@@ -157,7 +159,12 @@ def test_rotation_changes_it_and_what_follows(cluster: Cluster):
     secrets.ensure(rotate="objectstore")
 
     after = {each.name: cluster.secret(each.name) for each in secrets.wanted("kind")}
-    assert {name for name in after if after[name] != before[name]} == {"objectstore", "lakefs-server", "mlflow-server"}
+    assert {name for name in after if after[name] != before[name]} == {
+        "objectstore",
+        "lakefs-server",
+        "mlflow-server",
+        "lakeline-predictions",
+    }
     assert after["lakefs-server"]["LAKEFS_AUTH_ENCRYPT_SECRET_KEY"] == before["lakefs-server"]["LAKEFS_AUTH_ENCRYPT_SECRET_KEY"]
 
 
@@ -219,7 +226,9 @@ def test_namespace_that_is_not_there_yet_is_left_out(cluster: Cluster, monkeypat
     outcomes = secrets.ensure()
 
     left = {(outcome.name, outcome.namespace) for outcome in outcomes if outcome.did == "left out"}
-    assert left == {("lakeline-lakefs", cluster.pipelines), ("lakeline-mlflow", cluster.pipelines)}
+    elsewhere = [(each.name, space) for each in secrets.wanted("kind") for space in each.namespaces if space != cluster.services]
+    assert left == set(elsewhere)
+    assert ("lakeline-lakefs", cluster.pipelines) in left
 
 
 _RANDOM = (wanted.password, wanted.access_key, wanted.secret_key)
