@@ -4,19 +4,22 @@ import os
 import secrets
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from lakeline.data.specfile import PINNED_SQL, PINNED_YAML, local_spec
-from lakeline.lake import CommitId, Lake, open_lake, server
+from lakeline.lake import Lake, open_lake, server
 from lakeline.settings import get_settings
 from tests.kubeflow import Kubeflow, named
+from tests.unit.events.deliver import deliver
+from tests.unit.events.models import Model
 from tests.unit.events.receiver import TOKEN, Receiver
 from tests.unit.lake.conftest import lakefs, lakefs_server, store
 from tests.unit.registry.conftest import empty_store
 from tests.unit.registry.conftest import store as registry
 
-__all__ = ["empty_store", "lakefs", "lakefs_server", "registry", "store"]
+__all__ = ["deliver", "empty_store", "lakefs", "lakefs_server", "registry", "store"]
 
 
 def new_lake(*, create: bool = True) -> Lake:
@@ -41,17 +44,6 @@ def lake(store: str) -> Lake:
 def on_git() -> Lake:
     """A data set without arrivals, in git."""
     return new_lake()
-
-
-def deliver(lake: Lake, arrival: str, **metadata: str) -> CommitId:
-    """Merge a delivery into main as `publish` does, by a branch with commits of its own."""
-    branch = f"ingest-{arrival}"
-    lake.create_branch(branch, "main")
-    lake.commit(branch, {f"raw/{arrival}.parquet": f"raw {arrival}".encode()}, "Ingest", {"arrivals": arrival})
-    lake.commit(branch, {f"clean/{arrival}.parquet": f"clean {arrival}".encode()}, "Transform")
-    commit = lake.merge(branch, "main", f"Publish {arrival}", {"arrivals": arrival, "rows_clean": "1", **metadata})
-    lake.delete_branch(branch)
-    return commit
 
 
 @pytest.fixture
@@ -90,3 +82,9 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
         yield one
         one.shutdown()
     get_settings.cache_clear()
+
+
+@pytest.fixture
+def model(registry: Path, on_git: Lake) -> Model:
+    assert registry.is_file()
+    return Model(on_git)

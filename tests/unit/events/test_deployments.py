@@ -1,12 +1,10 @@
 """What a move of the alias starts: one deployment for each move, however often its event comes, however late, or not at all."""
 
 import json
-import threading
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,45 +12,11 @@ import pytest
 from lakeline.errors import EventsError, PipelinesError, RegistryError
 from lakeline.events import MalformedEvent
 from lakeline.events.alias import standing
-from lakeline.lake import Lake
 from lakeline.registry.deployed import DEPLOYED_TAG, record_deployed
-from lakeline.registry.moves import move_alias
-from lakeline.registry.store import connect
 from lakeline.settings import get_settings
-from pipelines import awaiting, deployments, remote
+from pipelines import deployments, remote
 from tests.kubeflow import Kubeflow
-from tests.unit.events.conftest import deliver
-
-
-class Model:
-    """A registered model of a data set with three versions, of which the first serves."""
-
-    def __init__(self, lake: Lake) -> None:
-        self.lake, self.name, self.client = lake, lake.name, connect()
-        self.commits = [deliver(lake, f"2013-0{month}") for month in (1, 2, 3)]
-        self.client.create_registered_model(self.name)
-        for commit in self.commits:
-            self.client.create_model_version(self.name, "file:///nowhere", tags={"data_commit": commit})
-        self.move(1)
-        record_deployed(self.name, 1, "deployment-1", "somebody")
-
-    def move(self, version: int | None) -> None:
-        """Move the alias, as a promotion does."""
-        move_alias(self.client, self.name, "production", version, f"reason {uuid.uuid4()}")
-
-    def told(self, version: int, delivery: str | None = None) -> str:
-        """What the gate passes on of a move."""
-        return json.dumps({"delivery": delivery or str(uuid.uuid4()), "model": self.name, "alias": "production", "version": str(version)})
-
-    @property
-    def claims(self) -> dict[str, str]:
-        return {name: commit for name, commit in self.lake.tags().items() if name.startswith("run/deployment/")}
-
-
-@pytest.fixture
-def model(registry: Path, on_git: Lake) -> Model:
-    assert registry.is_file()
-    return Model(on_git)
+from tests.unit.events.models import Model
 
 
 def names(server: Kubeflow) -> list[str]:
@@ -278,49 +242,3 @@ def test_standing_is_of_the_last_change(model: Model):
     assert (deployed.pending, deployed.since) == (False, datetime.fromisoformat(later))
     assert moved.move != deployed.move
     assert standing("no-such-model") is None
-
-
-def test_promotion_is_followed_to_what_comes_of_it(model: Model, pipelines_server: Kubeflow, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(awaiting, "_INTERVAL", 0.05)
-    model.move(2)
-    old = deployments.on_alias(model.told(2))
-    pipelines_server.end(str(old.run_id), "FAILED")
-    model.move(1)
-    model.move(2)
-
-    def deploy() -> None:
-        time.sleep(0.3)
-        run = deployments.on_alias(model.told(2))
-        time.sleep(0.3)
-        record_deployed(model.name, 2, str(run.run_id), "somebody")
-        pipelines_server.end(str(run.run_id))
-
-    thread = threading.Thread(target=deploy)
-    thread.start()
-    result = awaiting.await_deployment(model.name, 2, 1, lambda _: None)
-    thread.join()
-
-    assert (result["status"], result["error"], result["version"]) == ("succeeded", None, 2)
-    assert awaiting.await_deployment(model.name, 2, 1, lambda _: None)["status"] == "succeeded"
-
-
-def test_promotion_that_was_rolled_back_says_why(model: Model, pipelines_server: Kubeflow):
-    model.move(2)
-    run = deployments.on_alias(model.told(2))
-    model.move(1)
-    pipelines_server.end(str(run.run_id), "FAILED")
-
-    result = awaiting.await_deployment(model.name, 2, 1, lambda _: None)
-
-    assert (result["status"], result["run_id"]) == ("failed", run.run_id)
-    assert "the run has failed" in result["error"]
-
-
-def test_promotion_that_another_one_overtook_or_nothing_started_is_told(model: Model, pipelines_server: Kubeflow):
-    model.move(2)
-    with pytest.raises(PipelinesError, match="no deployment began within 0 minutes"):
-        awaiting.await_deployment(model.name, 2, 0, lambda _: None)
-    model.move(3)
-
-    assert awaiting.await_deployment(model.name, 2, 1, lambda _: None)["error"] == "the alias production has moved on to version 3."
-    assert pipelines_server.runs == []

@@ -1,0 +1,58 @@
+"""A promotion is followed to what comes of it."""
+
+import threading
+import time
+
+import pytest
+
+from lakeline.errors import PipelinesError
+from lakeline.registry.deployed import record_deployed
+from pipelines import awaiting, deployments
+from tests.kubeflow import Kubeflow
+from tests.unit.events.models import Model
+
+
+def test_promotion_is_followed_to_what_comes_of_it(model: Model, pipelines_server: Kubeflow, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(awaiting, "_INTERVAL", 0.05)
+    model.move(2)
+    old = deployments.on_alias(model.told(2))
+    pipelines_server.end(str(old.run_id), "FAILED")
+    model.move(1)
+    model.move(2)
+
+    def deploy() -> None:
+        time.sleep(0.3)
+        run = deployments.on_alias(model.told(2))
+        time.sleep(0.3)
+        record_deployed(model.name, 2, str(run.run_id), "somebody")
+        pipelines_server.end(str(run.run_id))
+
+    thread = threading.Thread(target=deploy)
+    thread.start()
+    result = awaiting.await_deployment(model.name, 2, 1, lambda _: None)
+    thread.join()
+
+    assert (result["status"], result["error"], result["version"]) == ("succeeded", None, 2)
+    assert awaiting.await_deployment(model.name, 2, 1, lambda _: None)["status"] == "succeeded"
+
+
+def test_promotion_that_was_rolled_back_says_why(model: Model, pipelines_server: Kubeflow):
+    model.move(2)
+    run = deployments.on_alias(model.told(2))
+    model.move(1)
+    pipelines_server.end(str(run.run_id), "FAILED")
+
+    result = awaiting.await_deployment(model.name, 2, 1, lambda _: None)
+
+    assert (result["status"], result["run_id"]) == ("failed", run.run_id)
+    assert "the run has failed" in result["error"]
+
+
+def test_promotion_that_another_one_overtook_or_nothing_started_is_told(model: Model, pipelines_server: Kubeflow):
+    model.move(2)
+    with pytest.raises(PipelinesError, match="no deployment began within 0 minutes"):
+        awaiting.await_deployment(model.name, 2, 0, lambda _: None)
+    model.move(3)
+
+    assert awaiting.await_deployment(model.name, 2, 1, lambda _: None)["error"] == "the alias production has moved on to version 3."
+    assert pipelines_server.runs == []

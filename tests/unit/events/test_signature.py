@@ -1,0 +1,51 @@
+"""The signature is MLflow's, nothing unsigned is ever good, and whatever is signed is read, left or refused."""
+
+import contextlib
+import json
+import secrets
+import time
+import uuid
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mlflow.webhooks.delivery import _generate_hmac_signature as mlflows
+
+from lakeline.events import MalformedEvent
+from lakeline.events.alias import read
+from lakeline.events.signature import DELIVERY, SIGNATURE, TIMESTAMP, judge, sign
+
+SECRET, BEFORE = secrets.token_hex(20), secrets.token_hex(20)
+
+
+def test_signature_is_mlflows():
+    body, delivery, timestamp = b'{"entity": "model_version_alias"}', str(uuid.uuid4()), "1767225600"
+
+    assert sign(SECRET, delivery, timestamp, body) == mlflows(SECRET, delivery, timestamp, body.decode())
+
+
+HEADERS = st.fixed_dictionaries(
+    {}, optional={name: st.text(max_size=60) | st.integers().map(str) for name in (DELIVERY, TIMESTAMP, SIGNATURE, "Content-Type")}
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(headers=HEADERS, body=st.binary(max_size=300))
+def test_nothing_unsigned_is_ever_good(headers: dict[str, str], body: bytes):
+    assert judge(headers, body, (SECRET, BEFORE), time.time()) == "forged"
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    body=st.binary(max_size=300)
+    | st.recursive(
+        st.none() | st.text(max_size=9),
+        lambda inner: st.dictionaries(
+            st.sampled_from(["entity", "action", "data", "alias", "name", "version", "production", "created"]), inner, max_size=5
+        ),
+        max_leaves=12,
+    ).map(lambda value: json.dumps(value).encode())
+)
+def test_whatever_is_signed_is_read_left_or_refused(body: bytes):
+    with contextlib.suppress(MalformedEvent):
+        event = read(str(uuid.uuid4()), body)
+        assert event is None or (event.alias, event.version.isdecimal()) == ("production", True)
