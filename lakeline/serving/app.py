@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 _REPLACED = frozenset({"/invocations", "/version", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"})
 """MLflow's and FastAPI's routes that ours stand for, or that load scripts from elsewhere."""
 
+_STUCK = 2
+"""Times a request's longest time that a call of the model may take: after that, it won't come back, and who watches should start anew."""
+
 _WAITING = 4
 """Requests of the largest size that may wait for the model."""
 
@@ -99,7 +102,8 @@ class Application:
         return app
 
     async def _live(self, request: Request) -> Response:
-        return _json({"alive": True})
+        alive = self._batcher.calling() < _STUCK * self._settings.timeout
+        return _json({"alive": alive}, 200 if alive else 503)
 
     async def _ready(self, request: Request) -> Response:
         said = self._settings

@@ -51,6 +51,7 @@ class Batcher:
         self._waiting: deque[_Waiting] = deque()
         self._rows = 0
         self._running: asyncio.Task[None] | None = None
+        self._called: float | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="predict")
 
     async def predict(self, rows: Rows) -> np.ndarray:
@@ -77,6 +78,10 @@ class Batcher:
             self._running = asyncio.create_task(self._run())
         return await waiting.answer
 
+    def calling(self) -> float:
+        """Seconds that the model has been at work on what it was given last; 0 while it is idle."""
+        return 0 if self._called is None else asyncio.get_running_loop().time() - self._called
+
     def close(self) -> None:
         """Answer nobody any more."""
         if self._running:
@@ -90,6 +95,7 @@ class Batcher:
                 batch = self._next()
                 if not batch:
                     continue
+                self._called = loop.time()
                 answers = await loop.run_in_executor(self._thread, self._answers, [waiting.rows for waiting in batch])
                 for waiting, answer in zip(batch, answers, strict=True):
                     if waiting.answer.done():  # its time was up
@@ -99,7 +105,7 @@ class Batcher:
                     else:
                         waiting.answer.set_result(answer)
         finally:
-            self._running = None
+            self._running = self._called = None
 
     def _next(self) -> list[_Waiting]:
         """Take the requests of the next call, without those that nobody waits for any more."""

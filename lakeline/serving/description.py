@@ -92,7 +92,7 @@ def describe_routes(settings: ServerSettings, model: ServedModel) -> dict[str, A
 
 
 _OTHERS = {
-    "/livez": "Whether the process answers.",
+    "/livez": "Whether the process answers, and the model comes back from its calls; 503 if not.",
     "/readyz": "Whether it takes requests, and of which version; 503 while it ends.",
     "/ping": "As MLflow has it.",
     "/health": "As MLflow has it.",

@@ -257,17 +257,19 @@ def test_a_failing_row_takes_no_other_request_with_it(caller: Caller, tmp_path: 
     assert [answer.json()["predictions"] for answer in answers if answer.status_code == 200] == [[load] for load in loads if load < 100]
 
 
-def test_who_waits_too_long_is_told_so(caller: Caller, tmp_path: Path):
+def test_who_waits_too_long_is_told_so_and_so_is_who_watches(caller: Caller, tmp_path: Path, eventually: Callable[..., Any]):
     def slow(model_input: pd.DataFrame) -> list[float]:
         import time
 
-        time.sleep(0.0 if model_input["load"].iloc[0] == 1 else 0.7)
+        time.sleep(0.0 if model_input["load"].iloc[0] == 1 else 2)
         return model_input["load"].tolist()
 
     server = caller(foreign(tmp_path / "slow", slow, pd.DataFrame({"load": [1.0]})), timeout=0.2)
     answer = server.post("/invocations", json={"instances": [{"load": 2.0}]})
     assert (answer.status_code, answer.json()["error_code"]) == (504, "DEADLINE_EXCEEDED")
     assert counted(server, "lakeline_errors_total", kind="timeout") == 1
+    eventually(lambda: server.get("/livez").status_code == 503, 2)
+    eventually(lambda: server.get("/livez").status_code == 200)
 
 
 def test_a_bug_is_answered_and_its_log_line_quotes_no_row(
