@@ -61,7 +61,9 @@ class Cluster:
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     """Namespaces of this test's own on the cluster that KUBECONFIG names; without one, a stand-in for kubectl."""
     mark = random.token_hex(3)
-    found = Cluster(*(f"secrets-{mark}-{letter}" for letter in "abc"), tmp_path / "calls", bool(KUBECONFIG), tmp_path / "state.json")
+    found = Cluster(
+        f"secrets-{mark}-a", f"secrets-{mark}-b", f"secrets-{mark}-c", tmp_path / "calls", bool(KUBECONFIG), tmp_path / "state.json"
+    )
     program = [shutil.which("kubectl") or "kubectl"] if KUBECONFIG else [sys.executable, "-I", "-S", str(FAKE)]
     script = tmp_path / "bin" / "kubectl"
     script.parent.mkdir()
