@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pandas as pd
 
@@ -37,6 +38,7 @@ SPEC: dict[str, Any] = {
 }
 ROW = {"route": "a", "weather": "rain", "load": 2.0, "wind": 3.5}
 FEATURES = ("route", "weather", "load", "wind")
+SPLIT = {"dataframe_split": {"columns": list(FEATURES), "data": [list(ROW.values())]}}
 
 
 def made_here(folder: Path, estimator: str = "ridge", seed: int = 0, **card: Any) -> Path:
@@ -118,3 +120,9 @@ def settings(folder: Path, **told: Any) -> ServerSettings:
     from lakeline.registry.files import files_digest
 
     return ServerSettings(model=NAME, version=3, digest=files_digest(folder), folder=folder, **told)
+
+
+def counted(server: httpx.Client, name: str, **labels: str) -> float:
+    wanted = {f'{label}="{value}"' for label, value in labels.items()}
+    lines = [line for line in server.get("/metrics").text.splitlines() if line.partition("{")[0].partition(" ")[0] == name]
+    return sum(float(line.rpartition(" ")[2]) for line in lines if all(label in line for label in wanted))

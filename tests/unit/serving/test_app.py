@@ -9,11 +9,8 @@ import httpx
 import pandas as pd
 import pytest
 
-from lakeline.errors import RolloutFailed
-from lakeline.serving.release import variant_of
-from lakeline.serving.server import load as load_version
 from lakeline.training.model import load
-from tests.unit.serving.models import FEATURES, NAME, ROW, foreign, made_here, settings
+from tests.unit.serving.models import FEATURES, NAME, ROW, SPLIT, counted, foreign, made_here
 
 Caller = Callable[..., httpx.Client]
 
@@ -23,7 +20,6 @@ def expected(folder: Path, *rows: dict[str, Any]) -> list[float]:
     return [float(value) for value in model.predict(pd.DataFrame(list(rows), columns=pd.Index(FEATURES)))]
 
 
-SPLIT = {"dataframe_split": {"columns": list(FEATURES), "data": [list(ROW.values())]}}
 SAME_ROW = [
     SPLIT,
     {"dataframe_split": {"columns": list(reversed(FEATURES)), "data": [list(reversed(ROW.values()))], "index": [7]}},
@@ -177,12 +173,6 @@ def test_what_is_not_there_is_said_as_all_errors_are(caller: Caller):
     assert server.get("/docs").status_code == 404  # it would load scripts from elsewhere
 
 
-def counted(server: httpx.Client, name: str, **labels: str) -> float:
-    wanted = {f'{label}="{value}"' for label, value in labels.items()}
-    lines = [line for line in server.get("/metrics").text.splitlines() if line.partition("{")[0].partition(" ")[0] == name]
-    return sum(float(line.rpartition(" ")[2]) for line in lines if all(label in line for label in wanted))
-
-
 def test_what_happens_is_counted(caller: Caller):
     server = caller()
     server.post("/invocations", json={"instances": [ROW] * 3})
@@ -285,112 +275,3 @@ def test_a_bug_is_answered_and_its_log_line_quotes_no_row(
     said = capsys.readouterr().err
     assert "a-passenger" not in said
     assert "KeyError" in said
-
-
-# What must never be live.
-
-
-def refusal(caller: Caller, folder: Path) -> str:
-    with pytest.raises(RolloutFailed) as refused:
-        caller(folder)
-    return str(refused.value)
-
-
-def test_files_that_were_changed_are_not_served(tmp_path: Path):
-    folder = made_here(tmp_path / "changed")
-    told = settings(folder)
-    (folder / "MLmodel").write_text((folder / "MLmodel").read_text() + "\n")
-    with pytest.raises(RolloutFailed, match=f"have the digest .* not {told.digest[:12]} as when it was released"):
-        load_version(told)
-
-
-def test_a_model_that_predicts_something_else_than_when_it_was_made_is_not_served(caller: Caller, tmp_path: Path):
-    from lakeline.training.model import read_card
-
-    folder = made_here(tmp_path / "first")
-    example = read_card(folder).example
-    other = made_here(
-        tmp_path / "second", example=type(example)(example.columns, example.rows, [value + 1e-3 for value in example.predictions])
-    )
-    assert "for its own example, and [" in refusal(caller, other)
-
-
-def test_a_model_that_learned_from_other_columns_than_it_says_is_not_served(caller: Caller, tmp_path: Path):
-    other = made_here(tmp_path / "other", features={"route": "text", "load": "number"}, optional=[])
-    assert "is not what it learned from" in refusal(caller, other)
-
-
-def test_a_model_that_predicts_no_number_or_fails_is_not_served(caller: Caller, tmp_path: Path):
-    example = pd.DataFrame({"load": [1.0]})
-    assert "each must be a finite number" in refusal(caller, foreign(tmp_path / "nan", lambda model_input: [float("nan")], example))
-    assert "fails on its own example: ZeroDivisionError" in refusal(caller, foreign(tmp_path / "fails", _fails, example))
-    assert "one number a row" in refusal(caller, foreign(tmp_path / "two", lambda model_input: [1.0, 2.0], example))
-
-
-def _fails(model_input: pd.DataFrame) -> list[float]:
-    return [1 / (model_input["load"].iloc[0] - 1) if model_input["load"].iloc[0] != 1 else 1 // 0]
-
-
-def test_a_model_that_cannot_be_read_is_not_served(caller: Caller, tmp_path: Path):
-    folder = made_here(tmp_path / "torn")
-    (folder / "model.skops").write_bytes(b"no model")
-    assert f"{NAME} version 3: the model can't be loaded" in refusal(caller, folder)
-
-
-def test_a_model_without_a_signature_is_not_served(caller: Caller, tmp_path: Path):
-    folder = foreign(tmp_path / "none", lambda model_input: [1.0], pd.DataFrame({"load": [1.0]}))
-    lines = (folder / "MLmodel").read_text().splitlines(keepends=True)
-    start = lines.index("signature:\n")
-    end = next(number for number in range(start + 1, len(lines)) if not lines[number].startswith(" "))
-    (folder / "MLmodel").write_text("".join(lines[:start] + lines[end:]))
-    assert "has no signature" in refusal(caller, folder)
-
-
-# A/B tests.
-
-
-def test_a_key_is_answered_by_its_variant_and_that_one_is_named(caller: Caller, folder: Path, start: Callable[..., Any], tmp_path: Path):
-    """Production's server passes on what is the challenger's, a real process here, and answers itself when that one is gone."""
-    challenger = start(made_here(tmp_path / "better", seed=1), variant="challenger")
-    server = caller(experiment="e1", weight=0.5, peer=challenger.url)
-    keys = [f"key{number}" for number in range(20)]
-    wanted = [variant_of(key, "e1", 0.5) for key in keys]
-    assert set(wanted) == {"production", "challenger"}
-
-    answers = [server.post("/invocations", json=SPLIT, headers={"Lakeline-Key": key, "X-Request-Id": f"r-{key}"}) for key in keys]
-
-    assert [answer.headers["Lakeline-Variant"] for answer in answers] == wanted
-    assert [answer.headers["X-Request-Id"] for answer in answers] == [f"r-{key}" for key in keys]
-    of_both = {variant: {answer.text for answer in answers if answer.headers["Lakeline-Variant"] == variant} for variant in set(wanted)}
-    assert [len(texts) for texts in of_both.values()] == [1, 1]
-    assert of_both["production"] != of_both["challenger"]
-    assert server.post("/invocations", json=SPLIT).headers["Lakeline-Variant"] == "production"  # no key: whoever gets it
-    forced = server.post(
-        "/invocations", json=SPLIT, headers={"Lakeline-Variant": "challenger", "Lakeline-Key": keys[wanted.index("production")]}
-    )
-    assert forced.headers["Lakeline-Variant"] == "challenger"
-    refused = server.post("/invocations", json={"instances": []}, headers={"Lakeline-Variant": "challenger"})
-    assert (refused.status_code, refused.headers["Lakeline-Variant"]) == (400, "challenger")
-    assert counted(server, "lakeline_passed_on_total", outcome="answered") == wanted.count("challenger") + 2
-
-    assert challenger.end() == 0
-    answer = server.post("/invocations", json=SPLIT, headers={"Lakeline-Key": keys[wanted.index("challenger")]})
-    assert (answer.status_code, answer.headers["Lakeline-Variant"]) == (200, "production")
-    assert counted(server, "lakeline_passed_on_total", outcome="failed") == 1
-
-
-def test_a_request_that_was_passed_on_is_answered_whatever_its_key_says(caller: Caller):
-    """Two servers that each take the other for its owner must not send it to and fro."""
-    server = caller(experiment="e1", weight=1, peer="http://127.0.0.1:9", unkeyed=True)
-    passed = {"Lakeline-Passed-On": "1", "Lakeline-Variant": "challenger", "Lakeline-Key": "k"}
-    assert server.post("/invocations", json=SPLIT, headers=passed).headers["Lakeline-Variant"] == "production"
-    assert counted(server, "lakeline_passed_on_total", outcome="failed") == 0
-
-
-def test_requests_without_a_key_are_shared_out_where_nothing_else_does_so(caller: Caller):
-    server = caller(experiment="e1", weight=0.5, peer="http://127.0.0.1:9", unkeyed=True)  # nobody there: it answers all of them itself
-    ids = [f"id{number}" for number in range(30)]
-    for request_id in ids:
-        assert server.post("/invocations", json=SPLIT, headers={"X-Request-Id": request_id}).status_code == 200
-    tried = counted(server, "lakeline_passed_on_total", outcome="failed")
-    assert tried == sum(variant_of(request_id, "e1", 0.5) == "challenger" for request_id in ids)
