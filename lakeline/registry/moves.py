@@ -74,7 +74,7 @@ def move_alias(client: MlflowClient, model: str, alias: str, version: int | None
         return
     holder = str(version if version is not None else origin)
     said = Move(datetime.now(UTC).isoformat(timespec="microseconds"), alias, origin, version, who or person(), clip(why, 2000))
-    recorded = _moves([client.get_model_version(model, holder)])
+    recorded = [move for move in _moves(client.search_model_versions(f"name = '{model}'", max_results=1000)) if move.alias == alias]
     if not recorded or not _same(recorded[-1], said):
         key = datetime.fromisoformat(said.at).strftime("%Y%m%dT%H%M%S.%fZ")
         client.set_model_version_tag(model, holder, f"{_TAG}{key}", json.dumps(said.to_dict(), ensure_ascii=False))

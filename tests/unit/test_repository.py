@@ -15,7 +15,7 @@ MIB = 2**20
 
 # Put together here, so that this file doesn't break its own rule.
 REGISTRIES = re.compile("pypi|pythonhosted|npmjs|anaconda|proxy.golang".replace("|", r"[.](?:org|com)|") + "[.]org")
-DATA_SETS = re.compile(r"bike|bicycle|taxi|flight", re.IGNORECASE)
+DATA_SETS = re.compile(r"bike|bicycle|taxi|(?<!pre)flight", re.IGNORECASE)
 HEAVY = frozenset(
     {"duckdb", "kfp", "kubernetes", "lakefs", "matplotlib", "mlflow", "numpy", "pandas", "pandera", "pyarrow", "pygit2", "scipy", "sklearn"}
 )
@@ -120,7 +120,8 @@ def test_make_help_lists_every_target():
 
 @pytest.mark.parametrize(
     "name",
-    [f"requirements{part}.txt" for part in ("", "-dev", "-setup")] + [f"images/{image}/requirements.txt" for image in ("mlflow", "serving")],
+    [f"requirements{part}.txt" for part in ("", "-dev", "-setup")]
+    + [f"images/{image}/requirements.txt" for image in ("mlflow", "serving")],
 )
 def test_requirements_are_pinned_and_hashed(name: str):
     requirements = re.split(r"\n(?=\S)", (PROJECT / name).read_text())

@@ -113,6 +113,15 @@ def test_interrupted_move_is_recorded_once(world: World):
     assert [(move.origin, move.target) for move in history(NAME) if move.alias == "production"] == [(None, 1)]
 
 
+def test_move_that_is_made_again_later_is_recorded_again(world: World):
+    three(world)
+    client = connect()
+    for version in (1, 2, 1, 2):
+        move_alias(client, NAME, "production", version, "as ever")
+
+    assert [(move.origin, move.target) for move in history(NAME)] == [(None, 1), (1, 2), (2, 1), (1, 2)]
+
+
 def test_rolling_back_by_hand_is_in_the_history(world: World):
     three(world)
     for version in (1, 2):
