@@ -69,18 +69,23 @@ def datasets(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 
 
 def _remove(cluster: Cluster, name: str) -> None:
-    """Remove what a data set left: schedules, runs, model, experiment, and the repository of the lake."""
+    """Remove what a data set left: schedules, runs, what serves its model, the model, experiment, and the repository of the lake."""
     import mlflow
     from lakefs import Repository
 
+    from lakeline.serving.rollout.site import KubernetesSite
     from pipelines import remote, schedules
+    from pipelines.local import PIPELINES
 
     client = remote.connect()
-    for pipeline in ("data", "training", "continuous"):
+    for pipeline in PIPELINES:
         schedules.end(client, pipeline, name)
     for run in cluster.lakeline("runs", "--dataset", name, "--limit", "200"):
         if run["status"] in ("pending", "running"):
             client.terminate_run(run["run_id"])
+    site = KubernetesSite()
+    for variant in site.serving(name):
+        site.withdraw(name, variant)
     registry = mlflow.MlflowClient(cluster.settings["MLFLOW_TRACKING_URI"])
     if registry.search_registered_models(f"name = '{name}'"):
         registry.delete_registered_model(name)

@@ -26,7 +26,7 @@ from lakeline.serving.deployment import deploy, preflight, resolve
 from lakeline.serving.local.site import LocalSite
 from lakeline.serving.release import VERSION_HEADER
 from lakeline.settings import get_settings
-from tests.unit.registry.conftest import ARRIVALS, NAME, SPEC, World, _rows, empty_store  # noqa: F401  (a fixture)
+from tests.unit.registry.conftest import ARRIVALS, NAME, SPEC, World, _rows, empty_store  # noqa: F401  # pyright: ignore[reportUnusedImport]  (a fixture)
 
 pytestmark = pytest.mark.embedded
 
@@ -126,7 +126,7 @@ def served(shared_home: Path, empty_store: Path, tmp_path_factory: pytest.TempPa
 
 
 @pytest.fixture
-def here(served: Served, at_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+def here(served: Served, at_home: Path) -> Served:
     """What serves, seen from this test; the good version has the alias at its beginning."""
     connect().set_registered_model_alias(NAME, "production", str(served.good))
     return served

@@ -10,8 +10,10 @@ import pytest
 from tests.images.containers import PROJECT, Builder
 
 SOURCES = ("lakeline", "components", "pipelines", "datasets")
-OTHERS = ("LICENSE", "README.md", "pyproject.toml", "requirements.txt", "requirements-setup.txt")
-OTHERS += ("images/mlflow/requirements.txt", "images/serving/requirements.txt")
+OTHERS = (
+    *("LICENSE", "README.md", "pyproject.toml", "requirements.txt", "requirements-setup.txt"),
+    *("images/mlflow/requirements.txt", "images/serving/requirements.txt"),
+)
 SECRETS = (
     ".env",
     ".netrc",
