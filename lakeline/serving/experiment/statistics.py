@@ -103,7 +103,7 @@ def sequential_critical(units: Numbers, first: float, alpha: float) -> Any:
     """Standard errors from the estimate to a bound that holds at all looks at once, however many there are.
 
     An asymptotic confidence sequence (Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas, "Time-uniform central limit theory and
-    asymptotic confidence sequences", Annals of Statistics 52 (6), 2024: Theorem 2.2 for means, 3.1 for randomized experiments) with the
+    asymptotic confidence sequences", Annals of Statistics 52 (6), 2024: for means, and for randomized experiments) with the
     boundary of Robbins and Siegmund ("Boundary crossing probabilities for the Wiener process and sample sums", Annals of Mathematical
     Statistics 41 (5), 1970), one-sided. It spends nothing on looks before the first one.
 
