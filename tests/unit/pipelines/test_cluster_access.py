@@ -65,6 +65,7 @@ def _whole() -> list[dict[str, Any]]:
     keys = {LAKE_SECRET[0]: LAKE_SECRET[1], REGISTRY_SECRET[0]: REGISTRY_SECRET[1]}
     made = [_object("Secret", space, name, dict.fromkeys(names, "x")) for name, names in keys.items() for space in ("kubeflow", "lakeline")]
     made.append(_object("Secret", "lakeline", "lakeline-events", {"token": TOKEN}))
+    made.append(_object("Secret", "lakeline", "lakeline-serving", {"LAKELINE_SERVING_TOKEN": TOKEN}))
     made += [_object("ConfigMap", space, "lakeline", dict.fromkeys((*LAKE, *REGISTRY), "x")) for space in ("kubeflow", "lakeline")]
     defaults = {"workflowDefaults": "spec: {templateDefaults: {retryStrategy: {limit: '2', retryPolicy: Always}}}"}
     made.append(_object("ConfigMap", "kubeflow", "workflow-controller-configmap", defaults))

@@ -27,6 +27,7 @@ RESULT: dict[str, Any] = {
     "metrics": {"rmse": 16.5, "r2": 0.84},
     "production_metrics": {"rmse": 17.25, "r2": 0.82},
     "verdict": "promoted",
+    "url": None,
     "reasons": ["rmse 16.5 is 4.3 % better than production's 17.25."],
     "model": "flights",
     "version": 3,
