@@ -7,7 +7,7 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?=
-PYTEST_ARGS ?= -n 2 --dist loadfile
+PYTEST_ARGS ?= -n auto --maxprocesses 4 --dist loadfile
 
 # The certificates of the system, and the package index that pip is configured for, are uv's as well.
 export UV_SYSTEM_CERTS ?= 1

@@ -107,12 +107,13 @@ class LakeMachine(RuleBasedStateMachine):
         bases = [base for base in common if not any(base in self.commits[other].ancestors for other in common - {base})]
         if len(bases) > 1:  # criss-cross: the stores may take either
             return
+        message = f"Merge {len(self.commits)}"  # equal merges of one second would be one commit
         files, conflict = merged(*(self.commits[commit].files for commit in (bases[0], ours, theirs)))
         if conflict:
             with pytest.raises(LakeConflict):
-                self.lake.merge(source, into, "Merge")
+                self.lake.merge(source, into, message)
         else:
-            self.add(into, self.lake.merge(source, into, "Merge"), files, ours, theirs)
+            self.add(into, self.lake.merge(source, into, message), files, ours, theirs)
 
     @rule(name=TAGS, branch=BRANCHES)
     def tag(self, name: str, branch: str):
