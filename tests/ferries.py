@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from lakeline.data.spec import DatasetSpec
 from lakeline.registry import register
@@ -64,9 +65,16 @@ ROWS = pd.DataFrame({"route": ["a", "b", "c"], "load": [0.0, 1.0, 4.0]})
 
 
 def make(home: Path) -> Ferries:
-    """Fit and register them, in the store of a home that the settings name."""
-    assert get_settings().home == home
-    home.mkdir(parents=True, exist_ok=True)
+    """Fit and register them, in the store of a home of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LAKELINE_HOME", str(home))
+        get_settings.cache_clear()
+        made = _make(home)
+    get_settings.cache_clear()
+    return made
+
+
+def _make(home: Path) -> Ferries:
     chance = np.random.default_rng(0)
     route, load = chance.choice(["a", "b", "c"], 400), chance.integers(0, 5, 400)
     minutes = pd.Series(route).map({"a": 10.0, "b": 20.0, "c": 35.0}) + 2.0 * load + chance.normal(0, 1, 400)

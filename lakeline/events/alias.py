@@ -13,7 +13,7 @@ from lakeline.errors import LakeConflict
 from lakeline.events.deliveries import SHORT
 from lakeline.events.payload import DELIVERY, REPOSITORY, Alias, MalformedEvent, Webhook, parse
 from lakeline.lake.base import MAIN
-from lakeline.registry.deployed import DEPLOYED_TAG
+from lakeline.registry.deployed import DEPLOYED_AT_TAG, DEPLOYED_TAG
 from lakeline.registry.peek import PRODUCTION
 
 if TYPE_CHECKING:
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
 CLAIM_TAG = "run/deployment/"
 """Tags run/deployment/<version>.<what made it move> stand at the data of versions whose deployment somebody has taken on."""
-
-_DEPLOYED_AT = "deployed_at"
-"""Tag of a registered model: when the version of its tag `deployed_version` was seen to serve."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +117,7 @@ def standing(model: str) -> Standing | None:
         commit = client.get_model_version(model, str(wanted)).tags.get("data_commit")
     tags: dict[str, str] = found[0].tags
     deployed = tags.get(DEPLOYED_TAG, "")
-    times = [time for time in (_time(tags.get(_DEPLOYED_AT, "")), moved(model, int(wanted))) if time]
+    times = [time for time in (_time(tags.get(DEPLOYED_AT_TAG, "")), moved(model, int(wanted))) if time]
     return Standing(model, int(wanted), int(deployed) if deployed.isdecimal() else None, max(times, default=None), commit)
 
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 DEPLOYED_TAG = "deployed_version"
 """Tag of a registered model: the version that was last seen to serve."""
 
+DEPLOYED_AT_TAG = "deployed_at"
+"""Tag of a registered model: when that was, UTC, ISO 8601."""
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -122,5 +125,5 @@ def record_deployed(model: str, version: int, run: str, actor: str) -> None:
     client = connect()
     with speaking():
         record(client, model, version, "deployed", run=run, **({"who": actor} if actor else {}))
-        client.set_registered_model_tag(model, "deployed_at", datetime.now(UTC).isoformat(timespec="seconds"))
+        client.set_registered_model_tag(model, DEPLOYED_AT_TAG, datetime.now(UTC).isoformat(timespec="seconds"))
         client.set_registered_model_tag(model, DEPLOYED_TAG, str(version))

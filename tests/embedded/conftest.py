@@ -70,13 +70,7 @@ def at_home(shared_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
 @pytest.fixture(scope="session")
 def ferries(tmp_path_factory: pytest.TempPathFactory) -> Ferries:
     """Versions of a small model in a store of their own, which tests read only."""
-    home = tmp_path_factory.mktemp("ferries")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LAKELINE_HOME", str(home))
-        get_settings.cache_clear()
-        made = make(home)
-    get_settings.cache_clear()
-    return made
+    return make(tmp_path_factory.mktemp("ferries"))
 
 
 @pytest.fixture

@@ -25,13 +25,7 @@ from tests.unit.serving.experiment.standin import Interrupted, StandIn
 @pytest.fixture(scope="session")
 def ferries(tmp_path_factory: pytest.TempPathFactory) -> Ferries:
     """Versions of a model: 1 is better than 2."""
-    home = tmp_path_factory.mktemp("ferries")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LAKELINE_HOME", str(home))
-        get_settings.cache_clear()
-        made = make(home)
-    get_settings.cache_clear()
-    return made
+    return make(tmp_path_factory.mktemp("ferries"))
 
 
 @pytest.fixture
