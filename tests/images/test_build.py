@@ -31,7 +31,7 @@ def build(path: Path, *arguments: str, **settings: str) -> subprocess.CompletedP
 def test_help_names_every_image_and_setting(tools: Path):
     done = build(tools, "--help")
     assert done.returncode == 0
-    for name in ("steps", "mlflow", "IMAGES", "REGISTRY", "BASE_IMAGE", "BUILDER", "PIP_INDEX_URL", "--archives"):
+    for name in ("steps", "mlflow", "serving", "IMAGES", "REGISTRY", "BASE_IMAGE", "BUILDER", "PIP_INDEX_URL", "--archives"):
         assert name in done.stdout
 
 
@@ -42,9 +42,9 @@ def test_without_a_builder_it_says_what_to_install(tools: Path):
 
 
 def test_an_unknown_image_is_refused_by_name(tools: Path):
-    done = build(tools, IMAGES="serving", BUILDER="buildah")
+    done = build(tools, IMAGES="training", BUILDER="buildah")
     assert done.returncode == 1
-    assert "there is no image 'serving'" in done.stderr
+    assert "there is no image 'training'" in done.stderr
 
 
 def test_an_unknown_option_is_wrong_usage(tools: Path):
