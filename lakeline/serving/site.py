@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import platform
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
+from lakeline.lineage import person
 from lakeline.settings import get_settings
 
 if TYPE_CHECKING:
@@ -86,6 +89,19 @@ def open_site() -> Site:
     from lakeline.serving.local.site import LocalSite
 
     return LocalSite()
+
+
+def holder(run: str, what: str) -> str:
+    """Name to hold a model by: a run's tries are one holder, and two commands of one person are two.
+
+    Parameters
+    ----------
+    run
+        Id of the pipeline run; empty for a command.
+    what
+        What is being done, such as `deployment`.
+    """
+    return run or f"{what} of {person()} ({platform.node()}, process {os.getpid()})"
 
 
 def authorization() -> dict[str, str]:
