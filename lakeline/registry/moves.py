@@ -1,57 +1,35 @@
-"""Moves of aliases: each is recorded before it is made, for MLflow keeps no history of them."""
+"""Moves of aliases: each is recorded before it is made; and moves back, to what served."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
+from lakeline.registry import records
 from lakeline.registry.peek import PRODUCTION
+from lakeline.registry.records import UNRECORDED, Move, last_move
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion
 
 PREVIOUS = "previous"
-_TAG = "move."
 
 
-@dataclass(frozen=True)
-class Move:
-    """One move of an alias.
-
-    Attributes
-    ----------
-    at
-        When, UTC, ISO 8601.
-    alias
-        Which alias.
-    origin, target
-        Versions that it stood at before and after; None for nowhere.
-    who, why
-        Who moved it, and the reason given.
-    """
-
-    at: str
-    alias: str
-    origin: int | None
-    target: int | None
-    who: str
-    why: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give all of it as JSON can hold it."""
-        return asdict(self)
-
-
-def move_alias(client: MlflowClient, model: str, alias: str, version: int | None, why: str, who: str | None = None) -> None:
+def move_alias(
+    client: MlflowClient,
+    model: str,
+    alias: str,
+    version: int | None,
+    why: str,
+    who: str | None = None,
+    *,
+    expect: int | Literal["any"] | None = "any",
+    kind: str = "",
+) -> int | None:
     """Move an alias to a version, or away from all, and record it; where it stands there already, nothing is done.
 
-    The record is a tag of the version moved to (of the one moved from, if the alias goes). A try that follows an interrupted one
-    finds the record that this one made.
+    A try that follows an interrupted one finds the record that this one made.
 
     Parameters
     ----------
@@ -63,30 +41,43 @@ def move_alias(client: MlflowClient, model: str, alias: str, version: int | None
         The reason.
     who
         Who asked for it; None: the user of this process.
+    expect
+        Where it must stand for the move to be made: what whoever asks for it has judged by.
+    kind
+        What is to be recorded of it besides.
+
+    Returns
+    -------
+    int or None
+        Where the alias stands then: elsewhere than asked for if it wasn't where it was expected.
     """
     from lakeline.lineage import person
-    from lakeline.registry.runs import clip
-    from lakeline.registry.versions import version_by_alias
+    from lakeline.registry.versions import all_versions, registered_model
 
-    now = version_by_alias(client, model, alias)
-    origin = None if now is None else int(now.version)
-    if origin == version:
-        return
-    holder = str(version if version is not None else origin)
-    said = Move(datetime.now(UTC).isoformat(timespec="microseconds"), alias, origin, version, who or person(), clip(why, 2000))
-    recorded = [move for move in _moves(client.search_model_versions(f"name = '{model}'", max_results=1000)) if move.alias == alias]
-    if not recorded or not _same(recorded[-1], said):
-        key = datetime.fromisoformat(said.at).strftime("%Y%m%dT%H%M%S.%fZ")
-        client.set_model_version_tag(model, holder, f"{_TAG}{key}", json.dumps(said.to_dict(), ensure_ascii=False))
+    versions = all_versions(client, model)  # first: where the alias stands is read as late as can be
+    found = registered_model(client, model)
+    origin = _stands(found.aliases if found else {}, alias)
+    if origin == version or expect not in ("any", origin):
+        return origin
+    moves = records.read([found.tags if found else {}, *(each.tags for each in versions)])
+    said = Move(records.now(), alias, origin, version, who or person(), why, kind)
+    if not _same(last_move(moves, alias), said):
+        records.write(client, model, said)
     if version is None:
         client.delete_registered_model_alias(model, alias)
     else:
         client.set_registered_model_alias(model, alias, str(version))
+    return version
 
 
-def _same(ours: Move, other: Move) -> bool:
+def _stands(aliases: dict[str, str], alias: str) -> int | None:
+    version = aliases.get(alias)
+    return None if version is None else int(version)
+
+
+def _same(ours: Move | None, other: Move) -> bool:
     """Whether two records are of one move, which was tried again."""
-    return (ours.alias, ours.origin, ours.target, ours.why) == (other.alias, other.origin, other.target, other.why)
+    return ours is not None and (ours.origin, ours.target, ours.why) == (other.origin, other.target, other.why)
 
 
 def history(model: str) -> list[Move]:
@@ -104,21 +95,18 @@ def history(model: str) -> list[Move]:
     """
     from lakeline.errors import RegistryError
     from lakeline.registry.store import connect, speaking
+    from lakeline.registry.versions import all_versions, registered_model
 
     client = connect()
     with speaking():
-        found = client.search_model_versions(f"name = '{model}'", max_results=1000)
-    if not found:
+        found = registered_model(client, model)
+        versions = all_versions(client, model)
+    if found is None:
         raise RegistryError(f"there is no model {model!r} in the registry. See: lakeline models")
-    return _moves(found)
+    return records.read([found.tags, *(version.tags for version in versions)])
 
 
-def _moves(versions: Iterable[ModelVersion]) -> list[Move]:
-    tags = ((key, value) for version in versions for key, value in version.tags.items() if key.startswith(_TAG))
-    return [Move(**json.loads(value)) for _, value in sorted(tags)]
-
-
-def revert(model: str, failed: int, target: int | None, why: str, who: str | None = None) -> None:
+def revert(model: str, failed: int, target: int | None, why: str, who: str | None = None) -> int | None:
     """Take the alias `production` away from a version that can't serve.
 
     Parameters
@@ -126,13 +114,18 @@ def revert(model: str, failed: int, target: int | None, why: str, who: str | Non
     model
         Its name.
     failed
-        Version that failed; if the alias has moved on from it, nothing is done.
+        Version that failed; if the alias has moved on from it, it stays where it is.
     target
         Version that serves, where the alias goes back to; None if none does.
     why
         What was wrong with the version that failed; it gets the tags `rolled_back_at`, `_who`, `_why` and `_to`.
     who
         Who asked for it; None: the user of this process.
+
+    Returns
+    -------
+    int or None
+        Version that has the alias then.
 
     Raises
     ------
@@ -141,19 +134,75 @@ def revert(model: str, failed: int, target: int | None, why: str, who: str | Non
     """
     from lakeline.registry.promotion import record
     from lakeline.registry.store import connect, speaking
-    from lakeline.registry.versions import version_by_alias
+    from lakeline.registry.versions import registered_model
 
     client = connect()
     with speaking():
-        now = version_by_alias(client, model, PRODUCTION)
-        if now is None or int(now.version) != failed:
-            return
+        moves = history(model)
         record(client, model, failed, "rolled_back", to="" if target is None else target, why=why)
-        before = None if target is None else _before(history(model), target)
-        move_alias(client, model, PREVIOUS, before, f"{target} is in production again", who)
-        move_alias(client, model, PRODUCTION, target, f"version {failed} was rolled back: {why}", who)
+        said = f"version {failed} was rolled back: {why}"
+        production = move_alias(client, model, PRODUCTION, target, said, who, expect=failed)
+        # After production: interrupted in between, `previous` stands where production does, which the way back is found from.
+        found = registered_model(client, model)
+        previous = _stands(found.aliases if found else {}, PREVIOUS)
+        back = _previous_of(moves, failed, target, production, previous)
+        if back != previous:
+            move_alias(client, model, PREVIOUS, back, said, who, expect=previous)
+    return production
 
 
-def _before(moves: list[Move], version: int) -> int | None:
-    """Version that was in production before another one first took its place."""
-    return next((move.origin for move in moves if move.alias == PRODUCTION and move.target == version), None)
+def _previous_of(moves: Sequence[Move], failed: int, target: int | None, production: int | None, previous: int | None) -> int | None:
+    """Where `previous` belongs when a version has failed: where it was before that version came, and never at that version."""
+    if production != target:  # another version was promoted meanwhile, over one that never served
+        return target if previous == failed else previous
+    came = next((move for move in reversed(moves) if (move.alias, move.target) == (PRODUCTION, failed)), None)
+    if previous not in (target, failed, came.origin if came else failed):
+        return previous
+    before = _before(moves, failed, target)
+    return None if before in (target, failed) else before
+
+
+def _before(moves: Sequence[Move], failed: int, target: int | None) -> int | None:
+    """Where `previous` stood before production left `target` for the version that failed, or for others on the way to it."""
+    version: int | None = failed
+    for place in reversed(range(len(moves))):
+        if (moves[place].alias, moves[place].target) == (PRODUCTION, version):
+            version = moves[place].origin
+            if version == target:
+                return way_back(moves[:place], version)
+    return None
+
+
+def way_back(moves: Sequence[Move], version: int | None) -> int | None:
+    """Where `previous` stood before it was moved to a version, as the last record of that says."""
+    moved = (move for move in reversed(moves) if move.alias == PREVIOUS and move.target == version is not None)
+    return next((move.origin for move in moved), None)
+
+
+def record_unrecorded(model: str, version: int, before: int | None, who: str = "") -> None:
+    """Record that somebody put a version into production in MLflow's own interface, if that isn't recorded.
+
+    Parameters
+    ----------
+    model, version
+        Name and number of what has the alias `production`.
+    before
+        Version that served until then, which becomes `previous`; None if none did.
+    who
+        Who did it, if that is known.
+
+    Raises
+    ------
+    RegistryError
+        If there is no such model, or the registry is out of reach.
+    """
+    from lakeline.registry.store import connect, speaking
+
+    last = last_move(history(model))
+    if before == version or (last is not None and last.target == version):
+        return
+    client, who = connect(), who or "unknown"
+    with speaking():
+        if before is not None:
+            move_alias(client, model, PREVIOUS, before, f"{version} takes its place", who)
+        records.write(client, model, Move(records.now(), PRODUCTION, before, version, who, "set in MLflow", UNRECORDED))

@@ -211,5 +211,7 @@ def store_version() -> str:
     with speaking():
         import mlflow
 
-        count = len(client.search_registered_models())
+        from lakeline.registry.versions import pages
+
+        count = sum(1 for _ in pages(client.search_registered_models))
     return f"{shown_uri()} ({count} registered model{'' if count == 1 else 's'}), MLflow {mlflow.__version__}"

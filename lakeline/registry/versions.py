@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lakeline.errors import RegistryError
 from lakeline.settings import get_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+    from mlflow.store.entities import PagedList
+
+T = TypeVar("T")
 
 LINEAGE = ("data_commit", "data_arrivals", "spec_digest", "split", "code_version", "image", "pipeline_run", "seed")
 """Tags of a run and of a version that say where it comes from."""
+
+_PAGE = 1000
+"""The most that one search for models may find."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +81,35 @@ class VersionInfo:
             client.log_text(self.run_id, path.read_text(), "report.html")
 
 
-def version_by_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
-    """Version that an alias stands at, or None.
+def registered_model(client: MlflowClient, name: str) -> RegisteredModel | None:
+    """Find a model, or None.
 
-    The model is searched for: of one that isn't there, a server that asks for passwords says that permission is denied.
+    It is searched for: of one that isn't there, a server that asks for passwords says that permission is denied.
     """
     found = client.search_registered_models(f"name = '{name}'", max_results=1)
-    version = found[0].aliases.get(alias) if found else None
+    return found[0] if found else None
+
+
+def all_versions(client: MlflowClient, name: str | None = None) -> list[ModelVersion]:
+    """Versions of a model, or of all."""
+    return list(pages(client.search_model_versions, f"name = '{name}'" if name else None))
+
+
+def pages(search: Callable[..., PagedList[T]], filter_string: str | None = None) -> Iterator[T]:
+    """All that a search finds, over as many pages as that takes."""
+    token = None
+    while True:
+        page = search(filter_string, max_results=_PAGE, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def version_by_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
+    """Version that an alias stands at, or None."""
+    found = registered_model(client, name)
+    version = found.aliases.get(alias) if found else None
     return None if version is None else client.get_model_version(name, str(version))
 
 
@@ -117,11 +146,10 @@ def models(name: str | None = None) -> list[VersionInfo]:
     client = connect()
     with speaking():
         aliases: dict[tuple[str, str], list[str]] = {}
-        for model in client.search_registered_models():
+        for model in pages(client.search_registered_models):
             for alias, version in model.aliases.items():
                 aliases.setdefault((model.name, str(version)), []).append(alias)
-        found = client.search_model_versions(f"name = '{name}'" if name else None, max_results=1000)
-        infos = [_info(client, version, aliases.get((version.name, str(version.version)), [])) for version in found]
+        infos = [_info(client, version, aliases.get((version.name, str(version.version)), [])) for version in all_versions(client, name)]
     return sorted(infos, key=lambda info: (info.name, info.version))
 
 

@@ -91,15 +91,18 @@ def test_reverting_the_first_version_leaves_nothing_in_production(world: World):
     assert history(NAME)[-1].target is None
 
 
-def test_reverting_a_version_that_is_no_longer_in_production_changes_nothing(world: World):
+def test_version_that_fails_when_it_is_no_longer_in_production_is_not_the_way_back(world: World):
+    """1 serves; 3 was promoted while 2 was being rolled out."""
     three(world)
     for version in (1, 2, 3):
         promote_by_hand(NAME, version, "next")
-    before = history(NAME)
 
-    revert(NAME, 2, 1, "late news")
+    assert revert(NAME, 2, 1, "it is too slow") == 3
 
-    assert (stands("production"), history(NAME)) == (3, before)
+    assert (stands("production"), stands("previous")) == (3, 1)
+    assert version_info(NAME, 2).tags["rolled_back_why"] == "it is too slow"
+    assert revert(NAME, 3, 1, "so is this") == 1
+    assert (stands("production"), stands("previous")) == (1, None)
 
 
 def test_interrupted_move_is_recorded_once(world: World):
