@@ -61,6 +61,13 @@ class Site(Protocol):
         """
         ...
 
+    def settled(self, release: Release, serving: Serving) -> bool:
+        """Whether rolling a release out would change nothing: what is there is as it would make it, and serves.
+
+        That is the release with its route, as the settings of here and now have it served. Who released it doesn't matter.
+        """
+        ...
+
     def withdraw(self, model: str, variant: Variant) -> None:
         """Serve a variant no longer; requests under way are answered."""
         ...

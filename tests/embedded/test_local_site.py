@@ -17,7 +17,7 @@ from lakeline.errors import DeploymentUnderWay, RolloutFailed, ServingError
 from lakeline.serving.local.folder import Folder
 from lakeline.serving.local.processes import alive, send, wait
 from lakeline.serving.local.site import LocalSite
-from lakeline.serving.release import KEY_HEADER, VARIANT_HEADER, VERSION_HEADER
+from lakeline.serving.release import KEY_HEADER, VARIANT_HEADER, VERSION_HEADER, Route
 from lakeline.settings import get_settings
 from tests.ferries import BROKEN, NAME, ROWS, Ferries
 
@@ -93,6 +93,21 @@ def test_challenger_beside_production_gets_its_share_and_keys_stay(site: LocalSi
     assert site.status(NAME)["variants"]["production"]["servers"][0]["process"] == pid
 
 
+def test_settled_is_what_rolling_out_would_not_change(site: LocalSite, ferries: Ferries, monkeypatch: pytest.MonkeyPatch):
+    assert not site.settled(ferries.releases[1], SERVING)
+    site.roll_out(ferries.releases[1], SERVING)
+
+    assert site.settled(replace(ferries.releases[1], run="another", actor="bob"), SERVING)
+    assert not site.settled(ferries.releases[2], SERVING)
+    assert not site.settled(replace(ferries.releases[1], route=Route("test", 0.5, "http://127.0.0.1:1")), SERVING)
+    assert not LocalSite(workers=2).settled(ferries.releases[1], SERVING)
+    with monkeypatch.context() as patch:
+        patch.setenv("LAKELINE_SERVING_TOKEN", "another")
+        get_settings.cache_clear()
+        assert not site.settled(ferries.releases[1], SERVING)
+    get_settings.cache_clear()
+
+
 def test_version_that_does_not_start_is_wanted_but_what_served_does(site: LocalSite, ferries: Ferries):
     site.roll_out(ferries.releases[1], SERVING)
 
@@ -100,6 +115,7 @@ def test_version_that_does_not_start_is_wanted_but_what_served_does(site: LocalS
         site.roll_out(ferries.releases[BROKEN], SERVING)
 
     assert site.serving(NAME)["production"].version == BROKEN
+    assert not site.settled(ferries.releases[BROKEN], SERVING)
     assert answers_as(ask(site.url(NAME)), ferries, 1)
     status = site.status(NAME)["variants"]["production"]
     assert "version 3 doesn't serve" in status["problem"]
@@ -134,6 +150,7 @@ def test_servers_outlive_the_process_group_that_started_them_and_a_supervisor_th
     assert wait(state.supervisor, 10)
     assert site.status(NAME)["supervisor"] is None
     assert answers_as(ask(url), ferries, 1)  # nobody looks after it, but it goes on
+    assert not site.settled(release, SERVING)
 
     with Caller(url) as caller:
         site.roll_out(ferries.releases[2], SERVING)

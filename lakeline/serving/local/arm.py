@@ -109,7 +109,7 @@ class Arm:
             task = self._rollout
             if task is None or task.done() or self._asked != (plan, _told(settings)):
                 await _cancel(task)
-                if self._is_serving(plan, settings):
+                if self.is_serving(plan, settings):
                     self.state.problem = None
                     self._changed()
                     return
@@ -251,7 +251,8 @@ class Arm:
         self._leaving[child] = self._spawn(leave())
         return self._leaving[child]
 
-    def _is_serving(self, plan: Plan, settings: Mapping[str, str]) -> bool:
+    def is_serving(self, plan: Plan, settings: Mapping[str, str]) -> bool:
+        """Whether a plan's servers are those that serve, all of them, with these settings."""
         whole = len(self._serving) == plan.workers and self._listener is not None
         same = self.state.served is not None and replace(self.state.served, deadline=plan.deadline) == plan
         return whole and same and _told(self._settings) == _told(settings)

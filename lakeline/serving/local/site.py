@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lakeline.errors import DeploymentUnderWay, ServingError
 from lakeline.serving.environment import PREFIX
 from lakeline.serving.local.child import PATIENCE
-from lakeline.serving.local.client import ask, checked, connect_or_start, environment_of_servers
+from lakeline.serving.local.client import ask, checked, connect, connect_or_start, environment_of_servers
 from lakeline.serving.local.files import files_of, trim
 from lakeline.serving.local.folder import ArmState, Folder, Plan, Server
 from lakeline.serving.local.listening import HOST
@@ -111,6 +111,23 @@ class LocalSite:
         ask(folder, asked, serving.deadline + PATIENCE + _SLACK)
         plans = [plan for arm in folder.read().arms.values() for plan in (arm.wanted, arm.served) if plan]
         trim(folder, [plan.files for plan in plans])
+
+    def settled(self, release: Release, serving: Serving) -> bool:
+        """Whether a release's servers are up, with today's settings, and a supervisor looks after them."""
+        folder = Folder(release.model)
+        arm = folder.read().arms[release.variant]
+        plan = arm.wanted
+        if plan is None or replace(plan.release, run=release.run, actor=release.actor) != release:
+            return False
+        if self._workers not in (None, plan.workers):
+            return False
+        line = connect(folder)
+        if line is None:
+            return False
+        with line, contextlib.suppress(OSError):
+            line.send({"do": "compare", "plan": asdict(plan), "settings": environment_of_servers()})
+            return (line.receive(_SLACK) or {}).get("same", False)  # a supervisor of before doesn't know the question
+        return False
 
     def withdraw(self, model: str, variant: Variant) -> None:
         """Serve a variant no longer; requests under way are answered."""

@@ -120,6 +120,9 @@ class Supervisor:
                 plan = _PLAN.validate_python(asked["plan"])
                 await self._arms[plan.release.variant].roll_out(plan, asked["settings"], asked["port"])
                 await _tell(writer, {})
+            case "compare":
+                plan = _PLAN.validate_python(asked["plan"])
+                await _tell(writer, {"same": self._arms[plan.release.variant].is_serving(plan, asked["settings"])})
             case "withdraw":
                 await asyncio.gather(*(self._arms[variant].withdraw() for variant in asked["variants"]))
                 await _tell(writer, {})

@@ -82,6 +82,20 @@ def told(item: Object, name: str) -> str:
     return item["metadata"].get("annotations", {}).get(_PREFIX + name, "")
 
 
+def rollout_of(deployment: Object) -> str:
+    """Label that the pods of a Deployment's template have, and those of no other."""
+    return deployment["spec"]["template"]["metadata"]["labels"].get(names.ROLLOUT, "")
+
+
+def holds(found: Any, wanted: Any) -> bool:
+    """Whether something is there, and says all that is wanted; what others say of it, and what Kubernetes fills in, may be there too."""
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        return all(key in found and holds(found[key], value) for key, value in wanted.items())
+    if isinstance(wanted, list) and isinstance(found, list):
+        return len(found) == len(wanted) and all(map(holds, found, wanted))
+    return found == wanted
+
+
 def service(model: str, variant: Variant | None, chosen: dict[str, str], weight: float | None = None) -> Object:
     """Service of a model (None) or of a variant, before the pods with the chosen labels; a model's says how traffic is shared."""
     name = names.own(model, variant) if variant else names.base(model)

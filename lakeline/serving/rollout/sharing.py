@@ -61,22 +61,34 @@ class Sharing:
 
     def scale(self, deployment: Object, weight: float | None) -> int:
         """Bound the number of a Deployment's pods as the spec says; fix it where numbers share requests out. Returns the least."""
-        least, most = _bounds(deployment)
+        least, most = self.bounds(deployment, weight)
         release = objects.release_of(deployment)
-        if weight is not None and not self._gateway:
-            production = deployment if release.variant == "production" else self.deployments(release.model).get("production", deployment)
-            least = most = traffic.servers(weight, *_bounds(production))[release.variant]
         self._api.apply(objects.autoscaler(release.model, release.variant, least, most))
         if not least <= deployment["spec"].get("replicas", 1) <= most:
             self._api.scale(deployment["metadata"]["name"], least)
         return least
 
+    def bounds(self, deployment: Object, weight: float | None) -> tuple[int, int]:
+        """Least and greatest number of a Deployment's pods: one number where numbers share requests out."""
+        if weight is None or self._gateway:
+            return _bounds(deployment)
+        release = objects.release_of(deployment)
+        production = deployment if release.variant == "production" else self.deployments(release.model).get("production", deployment)
+        number = traffic.servers(weight, *_bounds(production))[release.variant]
+        return number, number
+
     def lead(self, model: str, weight: float | None) -> None:
         """Have requests for the model go to its variants."""
+        for each in self.ways(model, weight):
+            applied = self._api.apply(each)
+            if each["kind"] == "HTTPRoute":
+                self._accepted(applied)
+
+    def ways(self, model: str, weight: float | None) -> list[Object]:
+        """What requests for the model come by: its Service, and the route of a gateway."""
         both = weight is not None and not self._gateway
-        self._api.apply(objects.service(model, None, names.selector(model, None if both else "production"), weight))
-        if self._gateway:
-            self._accepted(self._api.apply(objects.route(model, self._gateway, traffic.weights(weight))))
+        service = objects.service(model, None, names.selector(model, None if both else "production"), weight)
+        return [service, *([objects.route(model, self._gateway, traffic.weights(weight))] if self._gateway else [])]
 
     def address(self) -> str:
         """Address of the gateway's first door, as its status says; empty if it doesn't."""

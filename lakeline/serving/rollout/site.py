@@ -82,7 +82,7 @@ class KubernetesSite:
             If it doesn't become ready.
         """
         self._check(release.model)
-        self._policy(release.model)
+        self._api.apply(self._policy(release.model))
         self._end_trials(release.model)
         # It answers all it is asked itself, and none of it is logged: nobody called.
         template = pod.template(replace(release, route=None), serving, replace(pod.Where.of_settings(), predictions=""))
@@ -108,16 +108,28 @@ class KubernetesSite:
         self._check(model)
         before = self._api.get("Deployment", names.own(model, variant))
         made = objects.deployment(release, serving, pod.Where.of_settings(), _previous(before, release))
-        rollout = made["spec"]["template"]["metadata"]["labels"][names.ROLLOUT]
+        rollout = objects.rollout_of(made)
         self._end(release, rollout)
-        self._policy(model)
-        self._api.apply(objects.service(model, variant, names.selector(model, variant)))
-        self._api.apply(objects.budget(model, variant))
+        for each in self._around(model, variant):
+            self._api.apply(each)
         applied = self._api.apply(made)
         weight = self._sharing.weight(model)
         least = self._sharing.scale(applied, weight)
         self._sharing.lead(model, weight)
         wait.rolled_out(self._api, release, rollout, least, serving.deadline, lambda: self._check(model))
+
+    def settled(self, release: Release, serving: Serving) -> bool:
+        """Whether the template is the one that would be made now, what belongs to the Deployment is there, and its pods serve."""
+        model, variant = release.model, release.variant
+        found = self._api.get("Deployment", names.own(model, variant))
+        made = objects.deployment(release, serving, pod.Where.of_settings(), "")
+        if found is None or objects.rollout_of(found) != objects.rollout_of(made):
+            return False
+        weight = self._sharing.weight(model)
+        least, most = self._sharing.bounds(made, weight)
+        wanted = [*self._around(model, variant), objects.autoscaler(model, variant, least, most), *self._sharing.ways(model, weight)]
+        there = all(objects.holds(self._api.get(each["kind"], each["metadata"]["name"]), each) for each in wanted)
+        return there and wait.serves(self._api, release, found, least)
 
     def withdraw(self, model: str, variant: Variant) -> None:
         """Remove a variant's Deployment; its pods end when what is under way is answered. Without any variant, nothing leads here."""
@@ -171,8 +183,13 @@ class KubernetesSite:
         if model in self._leases:
             self._leases[model].check()
 
-    def _policy(self, model: str) -> None:
-        self._api.apply(objects.policy(model, _STEPS, self._gateway.partition("/")[0]))
+    def _around(self, model: str, variant: Variant) -> list[Object]:
+        """What a variant's Deployment is never without, in the order in which it is made."""
+        service = objects.service(model, variant, names.selector(model, variant))
+        return [self._policy(model), service, objects.budget(model, variant)]
+
+    def _policy(self, model: str) -> Object:
+        return objects.policy(model, _STEPS, self._gateway.partition("/")[0])
 
     def _end(self, release: Release, rollout: str) -> None:
         """End pods of this template that have crashed in an earlier try: new ones are made in their place, and not minutes later."""

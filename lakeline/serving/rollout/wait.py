@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from lakeline.errors import RolloutFailed
-from lakeline.serving.rollout import health, names
+from lakeline.serving.rollout import health, names, objects
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,8 +44,7 @@ def rolled_out(api: Api, release: Release, rollout: str, least: int, deadline: f
         found = api.get("Deployment", name)
         if found is None:
             raise _failed(release, f"somebody has removed its Deployment {name}")
-        own = api.find("Pod", names.selector(release.model, release.variant) | {names.ROLLOUT: rollout})
-        pods = [pod for pod in own if "deletionTimestamp" not in pod["metadata"]]  # those that end may be of the last time it served
+        pods = _pods(api, release, rollout)
         if _complete(found, least) and _alone(api, release.model, release.variant, pods):
             time.sleep(HEARD)
             return
@@ -55,6 +54,17 @@ def rolled_out(api: Api, release: Release, rollout: str, least: int, deadline: f
         if time.monotonic() > end:
             raise _failed(release, _late(found, pods, deadline))
         time.sleep(EVERY)
+
+
+def serves(api: Api, release: Release, deployment: Object, least: int) -> bool:
+    """Whether a release's pods serve, at least so many of them, and no others do; whatever number the autoscaler is about to make it."""
+    status = deployment.get("status", {})
+    return (
+        status.get("observedGeneration", 0) >= deployment["metadata"]["generation"]
+        and status.get("updatedReplicas", 0) == status.get("replicas", 0)
+        and status.get("availableReplicas", 0) >= least
+        and _alone(api, release.model, release.variant, _pods(api, release, objects.rollout_of(deployment)))
+    )
 
 
 def started(api: Api, release: Release, pod: str, deadline: float, check: Callable[[], None]) -> str:
@@ -91,6 +101,11 @@ def _complete(deployment: Object, least: int) -> bool:
         and status.get("replicas", 0) <= status.get("updatedReplicas", 0)
         and status.get("availableReplicas", 0) >= wanted
     )
+
+
+def _pods(api: Api, release: Release, rollout: str) -> list[Object]:
+    own = api.find("Pod", names.selector(release.model, release.variant) | {names.ROLLOUT: rollout})
+    return [pod for pod in own if "deletionTimestamp" not in pod["metadata"]]  # those that end may be of the last time it served
 
 
 def _alone(api: Api, model: str, variant: Variant, pods: list[Object]) -> bool:

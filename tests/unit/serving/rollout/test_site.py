@@ -279,6 +279,7 @@ def test_role_allows_no_more_than_is_used(cluster: ApiServer, gateway: Kubernete
         with pytest.raises(RolloutFailed):
             site.roll_out(release(1), SERVING)
         site.roll_out(release(2), SERVING)
+        assert site.settled(release(2), SERVING)
         site.roll_out(release(3, variant="challenger"), SERVING)
         site.share("prices", 0.5)
         site.url("prices")
