@@ -3,9 +3,10 @@
 from lakeline.registry.ending import record_end
 from lakeline.registry.gates import Gate
 from lakeline.registry.moves import history, revert
-from lakeline.registry.promotion import Decision, promote, promote_by_hand, roll_back
+from lakeline.registry.promotion import Decision, promote, promote_by_hand
 from lakeline.registry.records import Move
 from lakeline.registry.registration import Registered, register
+from lakeline.registry.rollback import roll_back
 from lakeline.registry.store import store_version
 from lakeline.registry.versions import VersionInfo, models, version_info
 

@@ -1,4 +1,4 @@
-"""Moves of the alias `production`: by the gates, with the reasons kept on both versions, and back again."""
+"""Promotion: the alias `production` is moved by the gates, or by a person, with the reasons kept on both versions."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def promote(dataset: str, version: int, evaluation: Mapping[str, Any]) -> Decisi
         gates += [_signature(dataset, version, rival), _smoke(dataset, version)]
         decision = _decide(gates, rival)
         if decision.verdict == "promoted":
-            _move(client, candidate, rival, decision.reasons)
+            put_in_production(client, candidate, rival, decision.reasons)
         elif rival is not None:
             record(client, dataset, rival, "challenged", by=version, outcome=f"held: {' '.join(decision.reasons)}")
         _conclude(client, candidate, decision)
@@ -118,8 +118,8 @@ def promote_by_hand(dataset: str, version: int, why: str) -> int | None:
     Raises
     ------
     RegistryError
-        If there is no such version, it can't be loaded or doesn't predict what it predicted when it was made, or the
-        registry is out of reach. Nothing was moved then.
+        If there is no such version, it can't be loaded or doesn't predict what it predicted when it was made, another version comes into
+        production meanwhile, or the registry is out of reach. Nothing was moved then.
     """
     import skops.io  # pyright: ignore[reportUnusedImport]  # noqa: F401  (before MLflow: it looks through every module that there is)
 
@@ -135,42 +135,8 @@ def promote_by_hand(dataset: str, version: int, why: str) -> int | None:
         now = version_by_alias(client, dataset, PRODUCTION)
         current = None if now is None else int(now.version)
         if current != version:
-            _move(client, client.get_model_version(dataset, str(version)), current, [why])
+            put_in_production(client, client.get_model_version(dataset, str(version)), current, [why])
         return current
-
-
-def roll_back(dataset: str, why: str) -> int:
-    """Bring the version `previous` back to production.
-
-    Parameters
-    ----------
-    dataset
-        Name of the data set, which is its model's name.
-    why
-        Reason, which is recorded on both versions.
-
-    Returns
-    -------
-    int
-        The version that is in production now; the one that was is `previous`.
-
-    Raises
-    ------
-    RegistryError
-        If no version is `previous`, or the registry is out of reach.
-    """
-    from lakeline.registry.store import connect, speaking
-    from lakeline.registry.versions import version_by_alias
-
-    client = connect()
-    with speaking():
-        back, now = version_by_alias(client, dataset, PREVIOUS), version_by_alias(client, dataset, PRODUCTION)
-        if back is None or (now is not None and now.version == back.version):
-            raise RegistryError(
-                f"{dataset}: no version has the alias {PREVIOUS!r}, so there is no way back. See: lakeline models {dataset}"
-            )
-        _move(client, back, None if now is None else int(now.version), [why])
-        return int(back.version)
 
 
 def _decide(gates: list[Gate], rival: int | None) -> Decision:
@@ -222,13 +188,39 @@ def _smoke(dataset: str, version: int) -> Gate:
     return judge_smoke([float(value) for value in predicted], recorded, None)
 
 
-def _move(client: MlflowClient, candidate: ModelVersion, rival: int | None, reasons: Sequence[str]) -> None:
-    """Move the aliases: first the way back, then the one step that counts; tags say the same before and after."""
+def put_in_production(client: MlflowClient, candidate: ModelVersion, rival: int | None, reasons: Sequence[str], kind: str = "") -> None:
+    """Move the aliases: first the way back, then the one step that counts; tags say the same before and after.
+
+    Parameters
+    ----------
+    client, candidate, reasons
+        From `connect`; the version, and why it shall be in production.
+    rival
+        Version that is there, which the candidate was judged against; None if there is none.
+    kind
+        Of the move, as its record has it.
+
+    Raises
+    ------
+    RegistryError
+        If another version has come into production meanwhile.
+    """
+    from lakeline.registry.versions import version_by_alias
+
     name, version, why = candidate.name, int(candidate.version), " ".join(reasons)
-    record(client, name, version, "promoted", over="" if rival is None else str(rival), why=why)
-    if rival is not None and rival != version:
-        move_alias(client, name, PREVIOUS, rival, f"{version} takes its place")
-    move_alias(client, name, PRODUCTION, version, why)
+    found = version_by_alias(client, name, PRODUCTION)
+    now = None if found is None else int(found.version)
+    if now in (rival, version):
+        record(client, name, version, "promoted", over="" if rival is None else str(rival), why=why)
+        if rival is not None and rival != version:
+            move_alias(client, name, PREVIOUS, rival, f"{version} takes its place")
+        now = move_alias(client, name, PRODUCTION, version, why, expect=rival, kind=kind)
+    if now != version:
+        there = "no version is in production any more" if now is None else f"version {now} has come into production"
+        raise RegistryError(
+            f"{name}: meanwhile {there}, and version {version} was to take the place of {rival or 'none'}. "
+            f"It was not promoted. See who did what, then try again: lakeline history {name}"
+        )
     if rival is not None:
         record(client, name, rival, "replaced", by=version, why=why)
 
