@@ -7,17 +7,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn
 
-from lakeline.errors import LakeNotFound, RolloutFailed, UsageError
-from lakeline.registry.deployed import example_of, record_deployed, standing, version_tags
+from lakeline.errors import DeploymentUnderWay, LakelineError, LakeNotFound, RegistryError, RolloutFailed, UsageError, describe
+from lakeline.registry.deployed import DEPLOYED_AT_TAG, end_deploying, example_of, record_deployed, record_deploying, standing, version_tags
 from lakeline.registry.files import DIGEST_TAG, fetch_version
+from lakeline.registry.moves import record_unrecorded, revert
 from lakeline.registry.peek import PRODUCTION
 from lakeline.serving.release import Release
-from lakeline.serving.site import authorization, open_site
+from lakeline.serving.site import authorization, holder, open_site
 from lakeline.serving.smoke import Smoke, smoke
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from lakeline.data.servingspec import Serving
+    from lakeline.registry.deployed import Standing
     from lakeline.serving.site import Site
+    from lakeline.training.model import Example
 
 __all__ = ["Wanted", "deploy", "preflight", "resolve"]
 
@@ -54,12 +59,17 @@ def resolve(model: str, version: int = 0, run: str = "") -> Wanted:
         raise UsageError(f"{model}: no version has the alias {PRODUCTION!r}, so there is nothing to deploy. See: lakeline models {model}")
     if version not in (0, found.production):
         raise UsageError(f"{model}: the alias {PRODUCTION!r} stands at version {found.production}, not {version}: it has moved on.")
-    tags = found.tags
-    digest = tags.get(DIGEST_TAG) or _digest(model, found.production)
-    release = Release(model, found.production, digest, data_commit=tags.get("data_commit", ""), run=run, actor=found.actor)
-    now = open_site().serving(model).get("production")
-    done = now is not None and now.same_model == release.same_model and found.deployed == release.version
+    release = replace(_release(model, found.production, found.tags), run=run, actor=found.actor)
+    site = open_site()
+    now = site.serving(model).get("production")
+    done = now is not None and now.same_model == release.same_model and found.deployed == release.version and found.deploying is None
+    # Not what was wanted then, but what would be made now: a newer serving image is a reason too, and so is a Service that is gone.
+    done = done and site.settled(replace(release, route=now.route), serving_of(release))
     return Wanted(release, "serving" if done else "deploy")
+
+
+def _release(model: str, version: int, tags: Mapping[str, str]) -> Release:
+    return Release(model, version, tags.get(DIGEST_TAG) or _digest(model, version), data_commit=tags.get("data_commit", ""))
 
 
 def _digest(model: str, version: int) -> str:
@@ -81,20 +91,27 @@ def preflight(release: Release) -> Smoke:
     Raises
     ------
     RolloutFailed
-        If it doesn't start, or doesn't answer as it should: says why. The alias is back then where it was.
+        If it doesn't start, or doesn't answer as it should: says why. The alias is back then where it was. Also if the alias has
+        moved on.
+    DeploymentUnderWay
+        If somebody else is deploying this model.
     """
     site, serving = open_site(), serving_of(release)
-    before = _before(site, release)
-    try:
-        with site.trial(release, serving) as url:
-            tried = _try(url, release, serving)
-            if tried.passed and before is not None:
-                tried = _callers(url, release, before, serving, tried)
-    except RolloutFailed as error:
-        _take_back(site, release, before, str(error))
-    if not tried.passed:
-        _take_back(site, release, before, f"it was tried before it got any traffic: {' '.join(tried.reasons)}")
-    return tried
+    with site.hold(release.model, holder(release.run, "deployment")):
+        found = _standing(release)
+        before = _before(site, release, found)
+        rows = example_of(release.model, release.version)
+        try:
+            with site.trial(release, serving) as url:
+                tried = _try(url, release, rows, serving)
+                # A version that has served is the way back, whatever the one in its place was asked since.
+                if tried.passed and before is not None and DEPLOYED_AT_TAG not in found.tags:
+                    tried = _callers(url, release, before, serving, tried)
+        except RolloutFailed as error:
+            _take_back(site, release, before, str(error))
+        if not tried.passed:
+            _take_back(site, release, before, f"it was tried before it got any traffic: {' '.join(tried.reasons)}")
+        return tried
 
 
 def _callers(url: str, release: Release, before: Release, serving: Serving, tried: Smoke) -> Smoke:
@@ -122,72 +139,103 @@ def deploy(release: Release) -> Smoke:
         If it was rolled back, or the alias has moved on: says why.
     DeploymentUnderWay
         If somebody else is deploying this model.
+    RegistryError
+        If the registry is out of reach: before anything is changed, or where only the record is missing.
     """
     site, serving = open_site(), serving_of(release)
-    with site.hold(release.model, release.run or release.actor):
-        if standing(release.model).production != release.version:
-            raise RolloutFailed(
-                f"{release.model}: the alias {PRODUCTION!r} has moved on from version {release.version}. Nothing was changed."
-            )
+    with site.hold(release.model, holder(release.run, "deployment")):
+        found = _standing(release)
+        before = _before(site, release, found)
+        rows = example_of(release.model, release.version)
+        back = None if before is None else serving_of(before)
+        record_unrecorded(release.model, release.version, None if before is None else before.version)
+        record_deploying(release.model, release.version)
         now = site.serving(release.model).get("production")
-        before = _before(site, release)
         release = replace(release, route=now.route if now else None)
         try:
             site.roll_out(release, serving)
-            tried = _try(site.url(release.model), release, serving)
-        except RolloutFailed as error:
-            _roll_back(site, release, before, serving, str(error))
+            tried = _try(site.url(release.model), release, rows, serving)
+        except DeploymentUnderWay:  # who has taken over decides what serves
+            raise
+        except LakelineError as error:
+            _roll_back(site, release, before, back, found, describe(error))
         if not tried.passed:
-            _roll_back(site, release, before, serving, " ".join(tried.reasons))
+            _roll_back(site, release, before, back, found, " ".join(tried.reasons))
         record_deployed(release.model, release.version, release.run, release.actor)
     site.tell(release.model, "Deployed", f"Version {release.version} serves: {tried.requests} requests answered, p99 {tried.p99:.0f} ms.")
     return tried
 
 
-def _roll_back(site: Site, release: Release, before: Release | None, serving: Serving, why: str) -> NoReturn:
-    if before is not None:
+def _standing(release: Release) -> Standing:
+    """Where the model stands, if the alias still stands at the release."""
+    found = standing(release.model)
+    if found.production != release.version:
+        raise RolloutFailed(f"{release.model}: the alias {PRODUCTION!r} has moved on from version {release.version}. Nothing was changed.")
+    return found
+
+
+def _roll_back(site: Site, release: Release, before: Release | None, serving: Serving | None, found: Standing, why: str) -> NoReturn:
+    """Have what served before serve again, as its own spec says."""
+    missing = ""
+    if before is not None and serving is not None:
         try:
             site.roll_out(replace(before, route=release.route), serving)
-        except RolloutFailed as error:
-            why = f"{why} Bringing version {before.version} back isn't done yet: {error}"
-    elif standing(release.model).deployed == release.version:
+        except DeploymentUnderWay:
+            raise
+        except LakelineError as error:
+            missing = describe(error)
+    elif found.deployed == release.version:
         message = f"version {release.version}, which has served before, fails its tries, and there is no other to go back to: {why}"
         site.tell(release.model, "Failing", message, warning=True)
         raise RolloutFailed(f"{release.model}: {message}")
     else:
         site.withdraw(release.model, "production")
-    _take_back(site, release, before, why)
+    _take_back(site, release, before, why, missing, rolled_out=True)
 
 
-def _take_back(site: Site, release: Release, before: Release | None, why: str) -> NoReturn:
-    """Move the alias back to what serves, and say why: in the registry, where the model is served, and in the run."""
-    from lakeline.registry.moves import revert
-
+def _take_back(site: Site, release: Release, before: Release | None, why: str, missing: str = "", *, rolled_out: bool = False) -> NoReturn:
+    """Move the alias back to what served before, and say why: in the registry, where the model is served, and in the run."""
     target = None if before is None else before.version
-    revert(release.model, release.version, target, why, release.actor)
-    serves = "nothing serves" if target is None else f"version {target} serves and has the alias again"
-    site.tell(release.model, "RolledBack", f"version {release.version}: {why} Now {serves}.", warning=True)
-    raise RolloutFailed(f"{release.model} version {release.version} was rolled back: {why} Now {serves}.")
+    try:
+        stands = revert(release.model, release.version, target, why, release.actor)
+        if rolled_out and not missing:
+            end_deploying(release.model)
+    except RegistryError as error:
+        said = f"{release.model} version {release.version} has failed: {why} The alias could not be moved back: {error}"
+        raise RegistryError(said) from error
+    serves = _serves(site, release.model, target, missing)
+    alias = " and has the alias again" if target is not None and stands == target else ""
+    if stands not in (target, None):
+        alias = f", and the alias has moved on to version {stands}"
+    site.tell(release.model, "RolledBack", f"version {release.version}: {why} Now {serves}{alias}.", warning=True)
+    raise RolloutFailed(f"{release.model} version {release.version} was rolled back: {why} Now {serves}{alias}.")
 
 
-def _try(url: str, release: Release, serving: Serving) -> Smoke:
-    example = example_of(release.model, release.version)
+def _serves(site: Site, model: str, target: int | None, missing: str) -> str:
+    if target is None:
+        return "nothing serves"
+    now = site.serving(model).get("production")
+    if missing or now is None or now.version != target:
+        return f"version {target} is to serve again{f', but does not yet: {missing}' if missing else ''}"
+    return f"version {target} serves"
+
+
+def _try(url: str, release: Release, example: Example | None, serving: Serving) -> Smoke:
     if example is None:
         return Smoke(0, 0, 0.0, 0.0, [])
     return smoke(url, authorization(), release, example, serving)
 
 
-def _before(site: Site, release: Release) -> Release | None:
-    """What served before: also where a try that was interrupted has begun to replace it."""
+def _before(site: Site, release: Release, found: Standing) -> Release | None:
+    """What served before, as was recorded: what is rolled out may be what an interrupted deployment has left untried."""
     now = site.serving(release.model).get("production")
-    if now is not None and now.version != release.version:
+    by_hand = found.deployed is None and found.deploying in (None, release.version)  # `lakeline serve` records nothing
+    if now is not None and now.version != release.version and (by_hand or now.version == found.deployed):
         return replace(now, route=None)
-    found = standing(release.model)
     last = found.previous if found.deployed == release.version else found.deployed
     if last is None or last == release.version:
         return None
-    tags = version_tags(release.model, last)
-    return Release(release.model, last, tags.get(DIGEST_TAG) or _digest(release.model, last), data_commit=tags.get("data_commit", ""))
+    return _release(release.model, last, version_tags(release.model, last))
 
 
 def serving_of(release: Release) -> Serving:
@@ -199,6 +247,7 @@ def serving_of(release: Release) -> Serving:
     if not release.data_commit:
         return Serving()
     try:
-        return pinned_spec(open_lake(release.model), CommitId(release.data_commit)).spec.serving
-    except LakeNotFound:
+        lake = open_lake(release.model)
+        return pinned_spec(lake, lake.resolve(CommitId(release.data_commit))).spec.serving
+    except LakeNotFound:  # a registry that has seen another lake
         return Serving()
