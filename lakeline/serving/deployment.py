@@ -62,10 +62,11 @@ def resolve(model: str, version: int = 0, run: str = "") -> Wanted:
     release = replace(_release(model, found.production, found.tags), run=run, actor=found.actor)
     site = open_site()
     now = site.serving(model).get("production")
-    done = now is not None and now.same_model == release.same_model and found.deployed == release.version and found.deploying is None
+    if now is None or now.same_model != release.same_model or found.deployed != release.version or found.deploying is not None:
+        return Wanted(release, "deploy")
     # Not what was wanted then, but what would be made now: a newer serving image is a reason too, and so is a Service that is gone.
-    done = done and site.settled(replace(release, route=now.route), serving_of(release))
-    return Wanted(release, "serving" if done else "deploy")
+    settled = site.settled(replace(release, route=now.route), serving_of(release))
+    return Wanted(release, "serving" if settled else "deploy")
 
 
 def _release(model: str, version: int, tags: Mapping[str, str]) -> Release:

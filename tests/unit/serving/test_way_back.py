@@ -43,10 +43,10 @@ class Model:
     """A model with versions to deploy, each from a commit with a spec of its own."""
 
     def __init__(self, cluster: ApiServer, folder: Path) -> None:  # noqa: F811
-        import mlflow.models
+        from mlflow.models import Model as Card
 
         self.cluster, self.folder = cluster, folder
-        mlflow.models.Model().save(str(folder / "MLmodel"))
+        Card().save(str(folder / "MLmodel"))
         self.lake = open_lake(NAME, create=True)
         connect().create_registered_model(NAME)
 
