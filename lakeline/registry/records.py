@@ -122,4 +122,4 @@ def unmade(moves: Sequence[Move], production: int | None) -> list[Move]:
     """
     own = [move for move in moves if move.alias == PRODUCTION]
     after = [*(move.origin for move in own[1:]), production]
-    return [move for move, stood in zip(own, after, strict=True) if stood == move.origin != move.target]
+    return [move for move, stood in zip(own, after, strict=False) if stood == move.origin != move.target]

@@ -50,9 +50,9 @@ def promote(
 
 
 def rollback(model: MODEL, why: WHY, wait: WAIT = False, timeout: TIMEOUT = 60.0, as_json: JSON = False) -> None:
-    """Bring the version `previous` back into production; the one that was becomes `previous`.
+    """Bring the version that was in production before back there; the one that was becomes `previous`.
 
-    What follows is what follows a promotion.
+    What follows is what follows a promotion. Where somebody has rolled back already, nothing is changed: twice would be there and back.
 
       lakeline rollback NAME --why "complaints since Monday"
 
@@ -72,17 +72,21 @@ def rollback(model: MODEL, why: WHY, wait: WAIT = False, timeout: TIMEOUT = 60.0
 def history(model: MODEL, as_json: JSON = False) -> None:
     """Show who moved which alias of a model when, from which version to which, and why; the latest last.
 
-    JSON: moves (at, alias, origin, target, who, why).
+    JSON: moves (at, alias, origin, target, who, why, kind: rollback if a person took a version back, unrecorded if the alias was set in
+    MLflow's own interface, made: false if the move was interrupted before it was made), production (where the alias stands).
     """
     from rich.table import Table
 
     from lakeline.registry import history as moves_of
+    from lakeline.registry.deployed import standing
+    from lakeline.registry.records import last_move, unmade
     from lakeline.report.words import moment
     from pipelines.show import Console
 
-    moves = moves_of(model)
+    moves, production = moves_of(model), standing(model).production
+    never = unmade(moves, production)
     if as_json:
-        typer.echo(json.dumps({"moves": [move.to_dict() for move in moves]}))
+        typer.echo(json.dumps({"moves": [move.to_dict() | {"made": move not in never} for move in moves], "production": production}))
         return
     console = Console()
     if not moves:
@@ -93,8 +97,12 @@ def history(model: MODEL, as_json: JSON = False) -> None:
         table.add_column(heading, justify="right" if heading in ("from", "to") else "left", no_wrap=heading in ("when", "alias"))
     for move in moves:
         origin, target = ("–" if number is None else str(number) for number in (move.origin, move.target))
-        table.add_row(moment(move.at)[0], move.alias, origin, target, move.who, move.why)
+        table.add_row(moment(move.at)[0], move.alias, origin, target, move.who, ("(not made) " if move in never else "") + move.why)
     console.rich.print(table)
+    last = last_move(moves)
+    if last is not None and last not in never and last.target != production:
+        stands = "stands nowhere" if production is None else f"stands at version {production}"
+        console.say(f"The alias production {stands} now: it was moved in MLflow's own interface.")
 
 
 def _reason(why: str) -> str:
@@ -107,7 +115,7 @@ def _reason(why: str) -> str:
 
 def _follow(model: str, version: int, replaced: int | None, wait: bool, timeout: float, console: Console) -> None:
     """Deploy here, or follow the deployment there, and say what came of it."""
-    deployment = _deployment(model, version, wait, timeout, console)
+    deployment = _deployment(model, version, version != replaced, wait, timeout, console)
     if console.as_json:
         typer.echo(json.dumps({"model": model, "version": version, "replaced": replaced, "deployment": deployment}))
     elif deployment is not None and deployment["status"] != "succeeded":
@@ -116,7 +124,7 @@ def _follow(model: str, version: int, replaced: int | None, wait: bool, timeout:
         raise typer.Exit(1)
 
 
-def _deployment(model: str, version: int, wait: bool, timeout: float, console: Console) -> dict[str, Any] | None:
+def _deployment(model: str, version: int, moved: bool, wait: bool, timeout: float, console: Console) -> dict[str, Any] | None:
     from lakeline.serving.site import open_site
     from lakeline.settings import get_settings
 
@@ -131,7 +139,12 @@ def _deployment(model: str, version: int, wait: bool, timeout: float, console: C
 
         with Steps(console) as steps:
             return await_deployment(model, version, timeout, steps)
-    if settings.pipelines_endpoint:
+    if settings.pipelines_endpoint and not moved:
+        from lakeline.registry.deployed import standing
+
+        does = f"It does not serve. To deploy it: lakeline submit deployment --dataset {model}" if standing(model).pending else "It serves."
+        console.say(does)
+    elif settings.pipelines_endpoint:
         console.say("The registry's webhook starts its deployment. To follow it: lakeline runs")
     else:
         console.say(f"To serve it on this machine: lakeline run deployment --dataset {model}")

@@ -6,6 +6,9 @@ import pytest
 from typer.testing import CliRunner
 
 from lakeline.errors import RegistryError, UsageError
+from lakeline.registry.deployed import record_deployed
+from lakeline.registry.moves import move_alias
+from lakeline.settings import get_settings
 from pipelines.cli import app
 
 from .conftest import NAME, World
@@ -35,6 +38,9 @@ def test_promoting_and_rolling_back_by_hand(two: World):
     assert told == {"model": NAME, "version": 2, "replaced": 1, "deployment": None}
     assert "ferries version 1 is in production again; version 2 is `previous`." in back
     assert two.aliases() == {"staging": 2, "production": 1, "previous": 2}
+    with pytest.raises(RegistryError, match="took version 2 back to 1 already"):
+        _said("rollback", NAME, "--why", "complaints")
+    assert [move["kind"] for move in json.loads(_said("history", NAME, "--json"))["moves"]][-1] == "rollback"
 
 
 def test_history_says_who_moved_what_and_why(two: World, monkeypatch: pytest.MonkeyPatch):
@@ -49,6 +55,21 @@ def test_history_says_who_moved_what_and_why(two: World, monkeypatch: pytest.Mon
     assert "grace" in table
     production = [(move["origin"], move["target"], move["who"], move["why"]) for move in told["moves"] if move["alias"] == "production"]
     assert production == [(None, 1, "grace", "the first"), (1, 2, "grace", "newer")]
+
+
+def test_history_tells_a_move_that_was_not_made_and_one_that_was_made_elsewhere(two: World):
+    client = two.client
+    for version in (1, 2):
+        move_alias(client, NAME, "production", version, f"take {version}")
+    client.set_registered_model_alias(NAME, "production", "1")  # as if the last move had been interrupted after its record
+
+    table, told = _said("history", NAME), json.loads(_said("history", NAME, "--json"))
+
+    assert "(not made) take 2" in table
+    assert "own interface" not in table
+    assert ([move["made"] for move in told["moves"]], told["production"]) == ([True, False], 1)
+    client.delete_registered_model_alias(NAME, "production")
+    assert "The alias production stands nowhere now: it was moved in MLflow's own interface." in _said("history", NAME)
 
 
 def test_reason_must_be_given(two: World):
@@ -68,3 +89,18 @@ def test_promoting_again_says_that_nothing_changed(two: World):
     _said("promote", NAME, "1", "--why", "the first")
 
     assert "ferries version 1 is in production already." in _said("promote", NAME, "1", "--why", "again")
+
+
+def test_promoting_again_starts_nothing_on_a_cluster_and_says_so(two: World, monkeypatch: pytest.MonkeyPatch):
+    """No alias was moved, so MLflow tells nobody."""
+    monkeypatch.setenv("KF_PIPELINES_ENDPOINT", "http://127.0.0.1:1")
+    get_settings.cache_clear()
+    assert "The registry's webhook starts its deployment." in _said("promote", NAME, "1", "--why", "the first")
+
+    again = _said("promote", NAME, "1", "--why", "again")
+    record_deployed(NAME, 1, "run", "somebody")
+    served = _said("promote", NAME, "1", "--why", "again")
+
+    assert "It does not serve. To deploy it: lakeline submit deployment --dataset ferries" in again
+    assert "It serves." in served
+    assert "webhook" not in again + served
