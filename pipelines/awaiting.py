@@ -7,14 +7,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from lakeline.errors import PipelinesError
-from lakeline.events.alias import Standing, moved, standing
+from lakeline.registry.deployed import Standing, find_standing
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
-    from kfp import Client
-
-    from pipelines.deployments import Deployment
     from pipelines.local import Progress
 
 _INTERVAL = 5.0
@@ -44,44 +39,48 @@ def await_deployment(model: str, version: int, minutes: float, on_progress: Call
     RegistryError
         If the registry is out of reach.
     """
+    from lakeline.registry.moves import history
+    from lakeline.registry.records import moved_at
     from pipelines import outcome, remote
+    from pipelines.deployments import deployments
 
     client = remote.connect()
     began = time.monotonic()
     until = began + minutes * 60
-    promoted = moved(model, version)
+    promoted = moved_at(history(model), version)
     while True:
-        at = standing(model)
-        if at is not None and at.wanted == version and not at.pending:
+        at, runs = find_standing(model), deployments(client, model)
+        # While another version is rolled out, what serves now says little: that one goes live, or what its deployment found comes back.
+        if at is not None and at.production == version and not at.pending and not any(run.under_way for run in runs):
             return _result(model, version, None, None, began)
-        run = _run(client, model, version, promoted)
+        run = next((run for run in runs if run.version == version and (promoted is None or run.created > promoted)), None)
         if run is not None:
             ending = outcome.wait(client, run.run_id, on_progress, max((until - time.monotonic()) / 60, 0))
-            return _result(model, version, run.run_id, ending.error or _elsewhere(standing(model), version), began)
-        if at is None or at.wanted != version:
+            return _result(model, version, run.run_id, ending.error or _elsewhere(find_standing(model), version), began)
+        if at is None or at.production != version:
             return _result(model, version, None, _elsewhere(at, version), began)
         if time.monotonic() > until:
-            raise PipelinesError(
-                f"{model} version {version}: no deployment began within {minutes:g} minutes. The catch-up starts one whose event was lost; "
-                'docs/EVENTS.md, "See each hop", says where to look.'
-            )
+            raise PipelinesError(_late(model, version, minutes, [run.run_id for run in runs if run.under_way]))
         time.sleep(_INTERVAL)
 
 
-def _run(client: Client, model: str, version: int, promoted: datetime | None) -> Deployment | None:
-    """The newest run that deploys the version since it was promoted."""
-    from pipelines.deployments import deployments
-
-    runs = (run for run in deployments(client, model) if run.version == version)
-    return next((run for run in runs if promoted is None or run.created > promoted), None)
+def _late(model: str, version: int, minutes: float, others: list[str]) -> str:
+    if others:
+        return f"{model} version {version}: another deployment is still under way after {minutes:g} minutes (run {others[0]})."
+    return (
+        f"{model} version {version}: no deployment began within {minutes:g} minutes. The catch-up starts one whose event was lost; "
+        'docs/EVENTS.md, "See each hop", says where to look.'
+    )
 
 
 def _elsewhere(at: Standing | None, version: int) -> str | None:
     """What is against the version's serving, if something is."""
-    if at is None:
+    if at is None or at.production is None:
         return "the alias production stands nowhere: the version was taken out of production, and none was there before."
-    if at.wanted != version:
-        return f"the alias production has moved on to version {at.wanted}."
+    if at.production != version:
+        return f"the alias production has moved on to version {at.production}."
+    if at.deploying not in (None, version):
+        return f"its deployment succeeded, but the rollout of version {at.deploying} was begun and came to no end."
     return f"its deployment succeeded, but version {at.deployed} serves." if at.pending else None
 
 

@@ -11,10 +11,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from lakeline.errors import EventsError, LakelineError, LakeNotFound, describe
-from lakeline.events.alias import Standing, claim, claims, standing
+from lakeline.events.alias import claim, claims, move_of
 from lakeline.events.deliveries import SHORT
 from lakeline.events.payload import Alias, MalformedEvent, parse
 from lakeline.lake import list_lakes, open_lake
+from lakeline.registry.deployed import Standing, find_standing
 from pipelines.reactions import UNDER_WAY, Outcome, Reaction, start
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ PATIENCE = 480.0
 _PIPELINE = "deployment"
 _INTERVAL = 5.0
 _LOOKED_AT = 100
+_TRIES = 3
+"""Runs of one move: one that ends with the alias where it was, and another version serving, was stopped by something that may pass."""
 
 
 @dataclass(frozen=True)
@@ -63,14 +66,14 @@ def on_alias(text: str, patience: float = PATIENCE) -> Reaction:
     text
         The event, as the gate passes it on.
     patience
-        Seconds to wait for the end of a deployment of another version, which decides what there is to do.
+        Seconds to wait for the end of a deployment of another version, or for another move, which decides what there is to do.
 
     Raises
     ------
     MalformedEvent
         If it is none, or of a data set that isn't there.
     EventsError
-        If another version is being deployed for longer than that: the event may be tried again.
+        If another deployment is under way for longer than that: the event may be tried again.
     LakelineError
         If the lake, the registry or Kubeflow Pipelines can't be spoken to: the same.
     """
@@ -84,23 +87,24 @@ def on_alias(text: str, patience: float = PATIENCE) -> Reaction:
 
     client = remote.connect()
     at, runs = _settled(client, event.model, version, patience)
-    if at is None or at.wanted != version:
-        now = "it stands nowhere" if at is None else f"it stands at version {at.wanted}"
+    if at is None or at.production != version:
+        now = "it stands nowhere" if at is None or at.production is None else f"it stands at version {at.production}"
         return _nothing("alias", event.model, version, "superseded", f"the alias has moved on: {now}")
-    if any(run.under_way for run in runs):
+    if any(run.under_way for run in tries(runs, at)):
         return _nothing("alias", event.model, version, "under way", "it is being deployed")
     if not at.pending:
         return _nothing("alias", event.model, version, "deployed", "it serves already")
     pinned = remote.ready(client, _PIPELINE)  # what can fail, fails before the claim
     if not claim(lake, at, event.delivery[:SHORT]):
         return _nothing("alias", event.model, version, "claimed", "another delivery of this event has started the deployment")
-    return _start("alias", client, pinned, at, runs)
+    return _start("alias", client, pinned, at, version, runs)
 
 
 def catch_up(wait: float) -> Iterator[Reaction]:
     """Start the deployments that no event has started: of models that another version serves of than the alias says.
 
-    What was tried since the alias moved, and failed, isn't tried again: somebody should know why.
+    A version that fails loses the alias. So a deployment that has ended with the alias where it was met something that may pass: an
+    experiment that held the model, MLflow away, its run terminated. It is tried again, three times in all: then somebody should know why.
 
     Parameters
     ----------
@@ -115,40 +119,37 @@ def catch_up(wait: float) -> Iterator[Reaction]:
     from pipelines import remote
 
     client = remote.connect()
-    later: list[tuple[Lake, Standing, frozenset[str]]] = []
+    later: list[tuple[Lake, Standing, int, frozenset[str]]] = []
     for model in list_lakes():
         try:
-            at = standing(model)
-            if at is not None and at.pending and not _tried(client, at):
+            at = find_standing(model)
+            if at is not None and at.production is not None and _due(client, at):
                 lake = open_lake(model)
-                later.append((lake, at, claims(lake, at.wanted)))
+                later.append((lake, at, at.production, claims(lake, at.production)))
         except LakelineError as error:
-            yield _failed(model, None, error)
+            yield _failed(model, None, None, error)
     if later:
         time.sleep(wait)
-    for lake, at, claimed in later:
+    for lake, at, version, claimed in later:
         try:
-            unchanged = standing(at.model) == at and claims(lake, at.wanted) == claimed
-            if unchanged and not _tried(client, at):
+            now = find_standing(at.model)
+            if now is not None and move_of(now) == move_of(at) and claims(lake, version) == claimed and _due(client, now):
                 pinned = remote.ready(client, _PIPELINE)
-                if claim(lake, at, f"{at.move}.{len(claimed) + 1}"):
-                    yield _start("catch-up", client, pinned, at, deployments(client, at.model))
+                if claim(lake, at, f"{move_of(at)}.{len(claimed) + 1}"):
+                    yield _start("catch-up", client, pinned, at, version, deployments(client, at.model))
                 else:
-                    yield _nothing("catch-up", at.model, at.wanted, "claimed", "another catch-up has started the deployment")
+                    yield _nothing("catch-up", at.model, version, "claimed", "another catch-up has started the deployment")
         except LakelineError as error:
-            yield _failed(at.model, at, error)
+            yield _failed(at.model, at.commit, version, error)
 
 
 def deployments(client: Client, model: str) -> list[Deployment]:
-    """Runs of a model's deployment, newest first, of the last hundred runs of its data set."""
+    """The last hundred runs of a model's deployment, newest first."""
     from pipelines import remote
 
+    named = remote.equals("name", f"{_PIPELINE} {model}", "IS_SUBSTRING")
     with remote.speaking():
-        try:
-            experiment = client.get_experiment(experiment_name=model).experiment_id
-        except ValueError:  # there was no run yet
-            return []
-        found = client.list_runs(page_size=_LOOKED_AT, sort_by="created_at desc", experiment_id=experiment).runs or []
+        found = client.list_runs(page_size=_LOOKED_AT, sort_by="created_at desc", filter=named).runs or []
     return [
         Deployment(str(run.run_id), int(words[2]) if words[2:] and words[2].isdecimal() else None, run.created_at, run.state or "PENDING")
         for run in found
@@ -157,34 +158,38 @@ def deployments(client: Client, model: str) -> list[Deployment]:
     ]
 
 
-def tried(runs: list[Deployment], at: Standing) -> Deployment | None:
-    """The newest run of the wanted version since the alias moved there."""
-    return next((run for run in runs if run.version == at.wanted and (at.since is None or run.created > at.since)), None)
+def tries(runs: list[Deployment], at: Standing) -> list[Deployment]:
+    """Runs of the version in production since the alias moved there, newest first."""
+    return [run for run in runs if run.version == at.production and (at.since is None or run.created > at.since)]
 
 
-def _tried(client: Client, at: Standing) -> bool:
+def _due(client: Client, at: Standing) -> bool:
+    """Whether a deployment is to be started that no event has."""
+    if not at.pending:
+        return False
     runs = deployments(client, at.model)
-    return tried(runs, at) is not None or any(run.under_way for run in runs)
+    return not any(run.under_way for run in runs) and len(tries(runs, at)) < _TRIES
 
 
 def _settled(client: Client, model: str, version: int, patience: float) -> tuple[Standing | None, list[Deployment]]:
-    """Where things stand once no other version is being deployed: before its end nobody knows what will serve."""
+    """Where things stand once no deployment goes on but that of this move: before their end nobody knows what will serve."""
     until = time.monotonic() + patience
     while True:
-        at, runs = standing(model), deployments(client, model)
-        others = [run for run in runs if run.under_way and run.version != version]
-        if at is None or at.wanted != version or not others:
+        at, runs = find_standing(model), deployments(client, model)
+        if at is None or at.production != version:
+            return at, runs
+        own = tries(runs, at)
+        others = [run for run in runs if run.under_way and run not in own]
+        if not others:
             return at, runs
         if time.monotonic() > until:
-            raise EventsError(
-                f"{model}: another version is still being deployed (run {others[0].run_id}). Version {version} comes after it."
-            )
+            raise EventsError(f"{model}: another deployment is still under way (run {others[0].run_id}). Version {version} comes after it.")
         time.sleep(_INTERVAL)
 
 
-def _start(event: str, client: Client, pinned: Any, at: Standing, runs: list[Deployment]) -> Reaction:
-    name = run_name(at.model, at.wanted)
-    run_id = start(client, pinned, deployment_of(at.model, at.wanted), name, [run.run_id for run in runs])
+def _start(event: str, client: Client, pinned: Any, at: Standing, version: int, runs: list[Deployment]) -> Reaction:
+    name = run_name(at.model, version)
+    run_id = start(client, pinned, deployment_of(at.model, version), name, [run.run_id for run in runs])
     return Reaction(event, at.model, at.commit, "started", name, run_id, f"{name}: started.")
 
 
@@ -192,5 +197,5 @@ def _nothing(event: str, model: str, version: int, outcome: Outcome, why: str) -
     return Reaction(event, model, None, outcome, run_name(model, version), None, f"{model} version {version}: {why}.")
 
 
-def _failed(model: str, at: Standing | None, error: LakelineError) -> Reaction:
-    return Reaction("catch-up", model, at.commit if at else None, "failed", run_name(model, at.wanted) if at else "", None, describe(error))
+def _failed(model: str, commit: str | None, version: int | None, error: LakelineError) -> Reaction:
+    return Reaction("catch-up", model, commit, "failed", run_name(model, version) if version else "", None, describe(error))

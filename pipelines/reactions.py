@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pipelines.remote import PinnedVersion
 
-UNDER_WAY = frozenset({"PENDING", "RUNNING"})
+UNDER_WAY = frozenset({"PENDING", "RUNNING", "CANCELING"})
 """States of a run that goes on, as the API calls them."""
 
 Outcome = Literal[

@@ -199,9 +199,9 @@ def run_url(run_id: str) -> str:
     return f"{(settings.pipelines_ui or settings.pipelines_endpoint or '').rstrip('/')}/#/runs/details/{run_id}"
 
 
-def equals(key: str, value: str) -> str:
-    """Filter of the API: what has this value."""
-    return json.dumps({"predicates": [{"operation": "EQUALS", "key": key, "stringValue": value}]})
+def equals(key: str, value: str, operation: str = "EQUALS") -> str:
+    """Filter of the API: what has this value; what has it in it, if the operation is IS_SUBSTRING."""
+    return json.dumps({"predicates": [{"operation": operation, "key": key, "stringValue": value}]})
 
 
 def _require_answer() -> None:

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lakeline.errors import LakeUnavailable
-from lakeline.events.alias import Standing, standing
+from lakeline.events.alias import move_of
 from lakeline.events.deliveries import deliveries, trained
 from lakeline.lake import CommitId, open_lake
+from lakeline.registry.deployed import Standing, find_standing
 from lakeline.settings import get_settings
 
 if TYPE_CHECKING:
@@ -107,8 +108,8 @@ def promoted(dataset: str, seen: Seen) -> Standing | None:
 
     if "production" not in open_site().serving(dataset):
         return None
-    at = standing(dataset)
-    return at if at is not None and at.pending and at.move not in seen.deployments else None
+    at = find_standing(dataset)
+    return at if at is not None and at.pending and move_of(at) not in seen.deployments else None
 
 
 def arrived(dataset: str, arrivals: Sequence[str], seen: Seen) -> list[str]:

@@ -107,6 +107,11 @@ def _settle() -> None:
     lineage.code_version.cache_clear()
 
 
+def _fits(name: str, predicate: Record) -> bool:
+    wanted = predicate["stringValue"]
+    return wanted in name if predicate["operation"] == "IS_SUBSTRING" else name == wanted
+
+
 class _Handler(BaseHTTPRequestHandler):
     server: Kubeflow  # pyright: ignore[reportIncompatibleVariableOverride]
 
@@ -126,7 +131,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             wanted = json.loads(query.get("filter", "{}")).get("predicates", [])
             found = [it for it in self.server.records[kind] if key is None or it.get("pipeline_id") == key]
-            found = [it for it in found if all(it.get("display_name") == one["stringValue"] for one in wanted)]
+            found = [it for it in found if all(_fits(it.get("display_name", ""), one) for one in wanted)]
             found = [it for it in found if query.get("experiment_id", it.get("experiment_id")) == it.get("experiment_id")]
             newest = found[::-1] if query.get("sort_by", "").endswith("desc") else found
             self._answer(200, {LISTS.get(kind, kind): newest[: int(query.get("page_size", 10))], "total_size": len(found)})

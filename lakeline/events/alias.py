@@ -1,62 +1,24 @@
-"""The alias `production` and what serves: what MLflow says when somebody sets the alias, and where both stand now."""
+"""Moves of the alias `production` as events: what MLflow says of one, what tells it from others, and who has taken it on."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from lakeline.errors import LakeConflict
 from lakeline.events.deliveries import SHORT
 from lakeline.events.payload import DELIVERY, REPOSITORY, Alias, MalformedEvent, Webhook, parse
 from lakeline.lake.base import MAIN
-from lakeline.registry.deployed import DEPLOYED_AT_TAG, DEPLOYED_TAG
 from lakeline.registry.peek import PRODUCTION
 
 if TYPE_CHECKING:
     from lakeline.lake import Lake
+    from lakeline.registry.deployed import Standing
 
 CLAIM_TAG = "run/deployment/"
 """Tags run/deployment/<version>.<what made it move> stand at the data of versions whose deployment somebody has taken on."""
-
-
-@dataclass(frozen=True)
-class Standing:
-    """Where the alias stands, and what serves.
-
-    Attributes
-    ----------
-    model
-        Its name, which is that of its data set.
-    wanted
-        Version that the alias stands at.
-    deployed
-        Version that serves, as the last deployment recorded; None if there was none.
-    since
-        When that became so: the last deployment's end, or the alias' last recorded move, if that was later; None if neither is known.
-    commit
-        Commit that the wanted version learned from; None if it doesn't say.
-    """
-
-    model: str
-    wanted: int
-    deployed: int | None
-    since: datetime | None
-    commit: str | None
-
-    @property
-    def pending(self) -> bool:
-        """Whether another version serves than the alias says."""
-        return self.wanted != self.deployed
-
-    @property
-    def move(self) -> str:
-        """What tells this move of the alias from others, as far as it is recorded."""
-        said = f"{self.wanted} {self.deployed} {self.since.isoformat() if self.since else ''}"
-        return hashlib.sha256(said.encode()).hexdigest()[:SHORT]
 
 
 def read(delivery: str, body: bytes) -> Alias | None:
@@ -93,46 +55,10 @@ def read(delivery: str, body: bytes) -> Alias | None:
     return parse(Alias, json.dumps({"delivery": delivery, "model": name, "alias": PRODUCTION, "version": version}))
 
 
-def standing(model: str) -> Standing | None:
-    """Say where the alias stands and what serves; None if there is no such model, or its alias stands nowhere.
-
-    Parameters
-    ----------
-    model
-        Its name.
-
-    Raises
-    ------
-    RegistryError
-        If the registry is out of reach.
-    """
-    from lakeline.registry.store import connect, speaking
-
-    client = connect()
-    with speaking():
-        found = client.search_registered_models(f"name = '{model}'", max_results=1)
-        wanted = found[0].aliases.get(PRODUCTION) if found else None
-        if wanted is None:
-            return None
-        commit = client.get_model_version(model, str(wanted)).tags.get("data_commit")
-    tags: dict[str, str] = found[0].tags
-    deployed = tags.get(DEPLOYED_TAG, "")
-    times = [time for time in (_time(tags.get(DEPLOYED_AT_TAG, "")), moved(model, int(wanted))) if time]
-    return Standing(model, int(wanted), int(deployed) if deployed.isdecimal() else None, max(times, default=None), commit)
-
-
-def moved(model: str, version: int) -> datetime | None:
-    """When the alias was last moved to a version, if that was recorded: it isn't of who moves it in MLflow's own interface.
-
-    Raises
-    ------
-    RegistryError
-        If there is no such model, or the registry is out of reach.
-    """
-    from lakeline.registry.moves import history
-
-    times = (_time(move.at) for move in history(model) if (move.alias, move.target) == (PRODUCTION, version))
-    return max((time for time in times if time), default=None)
+def move_of(at: Standing) -> str:
+    """Name what tells this move of the alias from others, as far as it is recorded."""
+    said = f"{at.production} {at.deployed} {at.since.isoformat() if at.since else ''}"
+    return hashlib.sha256(said.encode()).hexdigest()[:SHORT]
 
 
 def claim(lake: Lake, at: Standing, by: str) -> bool:
@@ -150,7 +76,7 @@ def claim(lake: Lake, at: Standing, by: str) -> bool:
         What made it move: the id of a delivery, cut short; or the move and the number of an attempt.
     """
     try:
-        return lake.tag(f"{CLAIM_TAG}{at.wanted}.{by}", at.commit or MAIN)
+        return lake.tag(f"{CLAIM_TAG}{at.production}.{by}", at.commit or MAIN)
     except LakeConflict:  # it stands at the commit that main was at then
         return False
 
@@ -158,11 +84,3 @@ def claim(lake: Lake, at: Standing, by: str) -> bool:
 def claims(lake: Lake, version: int) -> frozenset[str]:
     """Names of all claims of a version's deployment."""
     return frozenset(name for name in lake.tags() if name.startswith(f"{CLAIM_TAG}{version}."))
-
-
-def _time(text: str) -> datetime | None:
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return time if time.tzinfo else time.replace(tzinfo=UTC)

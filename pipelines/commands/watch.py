@@ -47,6 +47,7 @@ def watch(
 def look(dataset: str, seen: Any, arrivals: str | None, console: Console) -> list[dict[str, Any]]:
     """Look once, and run what there is to run; results as of `execute`."""
     from lakeline.data.arrivals import NEXT, expand
+    from lakeline.events.alias import move_of
     from pipelines.deployments import deployment_of
     from pipelines.events import training_of
     from pipelines.execute import current_spec, execute, push_first
@@ -74,9 +75,9 @@ def look(dataset: str, seen: Any, arrivals: str | None, console: Console) -> lis
         seen.head = commit
         seen.save()
     at = promoted(dataset, seen)
-    if at is not None:
-        outcome = run("deployment", deployment_of(dataset, at.wanted))
-        seen.deployments[at.move] = outcome["run_id"]
+    if at is not None and at.production is not None:
+        outcome = run("deployment", deployment_of(dataset, at.production))
+        seen.deployments[move_of(at)] = outcome["run_id"]
         seen.save()
     return results
 

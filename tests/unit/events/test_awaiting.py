@@ -6,7 +6,7 @@ import time
 import pytest
 
 from lakeline.errors import PipelinesError
-from lakeline.registry.deployed import record_deployed
+from lakeline.registry.deployed import record_deployed, record_deploying
 from pipelines import awaiting, deployments
 from tests.kubeflow import Kubeflow
 from tests.unit.events.models import Model
@@ -56,3 +56,38 @@ def test_promotion_that_another_one_overtook_or_nothing_started_is_told(model: M
 
     assert awaiting.await_deployment(model.name, 2, 1, lambda _: None)["error"] == "the alias production has moved on to version 3."
     assert pipelines_server.runs == []
+
+
+def test_rollback_has_succeeded_when_what_was_being_rolled_out_has_come_to_its_end(
+    model: Model, pipelines_server: Kubeflow, monkeypatch: pytest.MonkeyPatch
+):
+    """1 serves when 2's rollout begins, and is brought back at once: 2 goes live all the same, and 1 after it."""
+    monkeypatch.setattr(awaiting, "_INTERVAL", 0.05)
+    model.move(2)
+    run = deployments.on_alias(model.told(2))
+    model.move(1)
+    with pytest.raises(PipelinesError, match=f"version 1: another deployment is still under way after 0 minutes .run {run.run_id}."):
+        awaiting.await_deployment(model.name, 1, 0, lambda _: None)
+
+    def deploy() -> None:
+        time.sleep(0.3)
+        record_deployed(model.name, 2, str(run.run_id), "somebody")
+        pipelines_server.end(str(run.run_id))
+        own = deployments.on_alias(model.told(1))
+        record_deployed(model.name, 1, str(own.run_id), "somebody")
+        pipelines_server.end(str(own.run_id))
+
+    thread = threading.Thread(target=deploy)
+    thread.start()
+    result = awaiting.await_deployment(model.name, 1, 1, lambda _: None)
+    thread.join()
+
+    assert (result["status"], result["run_id"]) == ("succeeded", pipelines_server.runs[-1]["run_id"])
+
+
+def test_version_does_not_serve_while_another_ones_rollout_has_come_to_no_end(model: Model, pipelines_server: Kubeflow):
+    assert pipelines_server.runs == []
+    record_deploying(model.name, 2)
+
+    with pytest.raises(PipelinesError, match="no deployment began"):
+        awaiting.await_deployment(model.name, 1, 0, lambda _: None)
