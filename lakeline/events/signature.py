@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 DELIVERY, TIMESTAMP, SIGNATURE = "X-MLflow-Delivery-Id", "X-MLflow-Timestamp", "X-MLflow-Signature"
@@ -19,7 +19,7 @@ _DIGITS = 12
 Verdict = Literal["signed", "forged", "old"]
 
 
-def judge(headers: Mapping[str, str], body: bytes, secrets: Sequence[str], now: float) -> Verdict:
+def judge(headers: Iterable[tuple[str, str]], body: bytes, secrets: Sequence[str], now: float) -> tuple[Verdict, str]:
     """Say whether a delivery was signed with one of the secrets, not long ago.
 
     MLflow signs `<id>.<time>.<body>` with HMAC-SHA256 (mlflow.webhooks.delivery), so that neither of the three can be changed, and
@@ -28,7 +28,7 @@ def judge(headers: Mapping[str, str], body: bytes, secrets: Sequence[str], now: 
     Parameters
     ----------
     headers
-        Of the request; names in any case.
+        Of the request, each as often as it came; names in any case.
     body
         As it came, byte by byte.
     secrets
@@ -38,21 +38,25 @@ def judge(headers: Mapping[str, str], body: bytes, secrets: Sequence[str], now: 
 
     Returns
     -------
-    str
-        "signed"; "forged" if no secret made the signature, or something is missing; "old" if one did, but longer ago, or later,
-        than `WINDOW`.
+    tuple
+        "signed"; "forged" if no secret made the signature, or something is missing, or there twice; "old" if one did, but longer ago, or
+        later, than `WINDOW`. And the id that was signed; empty if forged.
     """
-    lowered = {name.lower(): value for name, value in headers.items()}
-    delivery, timestamp, signature = (lowered.get(name.lower(), "") for name in (DELIVERY, TIMESTAMP, SIGNATURE))
+    given: dict[str, list[str]] = {name.lower(): [] for name in (DELIVERY, TIMESTAMP, SIGNATURE)}
+    for name, value in headers:
+        given.get(name.lower(), []).append(value)
+    if any(len(values) != 1 for values in given.values()):
+        return "forged", ""
+    delivery, timestamp, signature = (values[0] for values in given.values())
     number = timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= _DIGITS
     if not (delivery and number and signature):
-        return "forged"
-    given = signature.encode(errors="replace")
+        return "forged", ""
+    said = signature.encode(errors="replace")
     # All are compared, and each to its end: how long it takes says nothing about any of them.
-    good = [hmac.compare_digest(given, sign(secret, delivery, timestamp, body).encode()) for secret in secrets]
+    good = [hmac.compare_digest(said, sign(secret, delivery, timestamp, body).encode()) for secret in secrets]
     if not any(good):
-        return "forged"
-    return "signed" if abs(now - int(timestamp)) <= WINDOW else "old"
+        return "forged", ""
+    return "signed" if abs(now - int(timestamp)) <= WINDOW else "old", delivery
 
 
 def sign(secret: str, delivery: str, timestamp: str, body: bytes) -> str:

@@ -82,6 +82,17 @@ def test_secret_of_before_is_good_while_mlflow_gets_another(gate: str, receiver:
     assert len(receiver.taken) == 1
 
 
+def test_delivery_can_not_be_given_another_id_beside_its_own(gate: str, receiver: Receiver):
+    """With another id a move is another one, and is deployed once more."""
+    body = said()
+    headers = list(signed(body).items())
+
+    for more in ([(DELIVERY, str(uuid.uuid4())), *headers], [*headers, (DELIVERY.lower(), str(uuid.uuid4()))]):
+        assert httpx.post(f"{gate}/alias", content=body, headers=more, timeout=20).status_code == 401
+    assert receiver.taken == []
+    assert counted(gate) == {"forged": 2}
+
+
 def test_what_is_forged_is_refused(gate: str, receiver: Receiver):
     body = said()
     right = signed(body)

@@ -31,7 +31,20 @@ HEADERS = st.fixed_dictionaries(
 @settings(max_examples=300, deadline=None)
 @given(headers=HEADERS, body=st.binary(max_size=300))
 def test_nothing_unsigned_is_ever_good(headers: dict[str, str], body: bytes):
-    assert judge(headers, body, (SECRET, BEFORE), time.time()) == "forged"
+    assert judge(headers.items(), body, (SECRET, BEFORE), time.time()) == ("forged", "")
+
+
+@settings(max_examples=50, deadline=None)
+@given(name=st.sampled_from([DELIVERY, TIMESTAMP, SIGNATURE]), more=st.text(max_size=60), place=st.sampled_from([0, 3]), same=st.booleans())
+def test_what_is_said_twice_is_forged(name: str, more: str, place: int, same: bool):
+    """Who reads it next might take the other one."""
+    delivery, timestamp = str(uuid.uuid4()), str(int(time.time()))
+    headers = {DELIVERY: delivery, TIMESTAMP: timestamp, SIGNATURE: sign(SECRET, delivery, timestamp, b"x")}
+    twice = list(headers.items())
+    assert judge(twice, b"x", (SECRET,), time.time()) == ("signed", delivery)
+    twice.insert(place, (name.upper(), headers[name] if same else more))
+
+    assert judge(twice, b"x", (SECRET,), time.time()) == ("forged", "")
 
 
 @settings(max_examples=200, deadline=None)
