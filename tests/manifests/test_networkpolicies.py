@@ -3,6 +3,7 @@
 import pytest
 
 from lakeline.serving.rollout import names
+from lakeline.serving.rollout import objects as rollout
 from tests.manifests.conftest import Build
 from tests.manifests.objects import KUBERNETES, Object, labelled, name, named, selects
 
@@ -21,6 +22,9 @@ OBJECTS = {"app.kubernetes.io/name": "objectstore"}
 MODEL = names.selector("any", "production")
 OTHER = names.selector("other", "production")
 
+LABELS = {"gateway-system": {"lakeline.dev/gateway": "true"}}
+"""Of namespaces, as those who run the cluster set them: proxies of the gateway run there, on ports of their own."""
+
 OPEN = [
     ("a step to lakeFS", ("kubeflow", STEP), ("lakeline", LAKEFS), 8000),
     ("a step to MLflow", ("kubeflow", STEP), ("lakeline", MLFLOW), 5000),
@@ -29,6 +33,8 @@ OPEN = [
     ("a Job of an event to lakeFS", ("lakeline", JOB), ("lakeline", LAKEFS), 8000),
     ("a Job of an event to MLflow", ("lakeline", JOB), ("lakeline", MLFLOW), 5000),
     ("a step to a model", ("kubeflow", STEP), ("lakeline-serving", MODEL), 8080),
+    ("a step to the gateway", ("kubeflow", STEP), ("gateway-system", STRANGER), 10080),
+    ("the gateway's proxies to a model", ("gateway-system", STRANGER), ("lakeline-serving", MODEL), 8080),
     ("a variant to the other", ("lakeline-serving", MODEL), ("lakeline-serving", names.selector("any", "challenger")), 8080),
     ("the gateway to a model", ("gateway", STRANGER), ("lakeline-serving", MODEL), 8080),
     ("a model to MLflow", ("lakeline-serving", MODEL), ("lakeline", MLFLOW), 5000),
@@ -50,6 +56,7 @@ SHUT = [
     ("a stranger to MLflow", ("default", STRANGER), ("lakeline", MLFLOW), 5000),
     ("a step to the database", ("kubeflow", STEP), ("lakeline", {"app.kubernetes.io/name": "postgres"}), 5432),
     ("a neighbour of steps to the object store", ("kubeflow", STRANGER), ("lakeline", OBJECTS), 8333),
+    ("a step to a stranger", ("kubeflow", STEP), ("default", STRANGER), 10080),
     ("a stranger to a model", ("default", STRANGER), ("lakeline-serving", MODEL), 8080),
     ("a model to another", ("lakeline-serving", OTHER), ("lakeline-serving", MODEL), 8080),
     ("a model to lakeFS", ("lakeline-serving", MODEL), ("lakeline", LAKEFS), 8000),
@@ -96,6 +103,14 @@ def test_policies_are_of_some_pods(overlay: list[Object]):
         assert any(namespace == space and selects(item["spec"]["podSelector"], labels) for namespace, labels in labelled(overlay)), name(
             item
         )
+
+
+def test_no_model_has_a_policy_of_its_namespace(overlay: list[Object]):
+    """Whatever it is called: `dns` and `registry` are names of models too."""
+    theirs = [item for item in named(overlay, "NetworkPolicy") if names.MODEL not in item["metadata"].get("labels", {})]
+    taken = {item["metadata"]["name"] for item in theirs}
+    assert {"dns", "registry", "default-deny"} <= taken
+    assert {rollout.policy(model, "kubeflow", "")["metadata"]["name"] for model in (*taken, "any")} & taken == set()
 
 
 def test_everybody_finds_names(overlay: list[Object]):
@@ -153,7 +168,8 @@ def _of(rule: Object, side: str, own_namespace: str, peer: Peer) -> bool:
         if "ipBlock" in each:
             continue  # addresses outside of the cluster
         namespaces = each.get("namespaceSelector")
-        there = selects(namespaces, {"kubernetes.io/metadata.name": peer[0]}) if namespaces is not None else peer[0] == own_namespace
+        labels = {"kubernetes.io/metadata.name": peer[0], **LABELS.get(peer[0], {})}
+        there = selects(namespaces, labels) if namespaces is not None else peer[0] == own_namespace
         if there and selects(each.get("podSelector", {}), peer[1]):
             return True
     return False

@@ -33,9 +33,9 @@ class Trouble:
 
 
 def ready(pod: Object) -> bool:
-    """Whether a pod serves, and isn't ending."""
+    """Whether a pod's server is ready, and isn't ending; whether Services lead there is its gates' to say."""
     return "deletionTimestamp" not in pod["metadata"] and any(
-        each["type"] == "Ready" and each["status"] == "True" for each in pod.get("status", {}).get("conditions") or []
+        each["type"] == "ContainersReady" and each["status"] == "True" for each in pod.get("status", {}).get("conditions") or []
     )
 
 
@@ -75,7 +75,8 @@ def trouble(pod: Object) -> Trouble | None:
             return Trouble(f"pod {name}: {container['name']}: {reason}: {waiting.get('message', '')}".rstrip(": "), _BORNE)
     for condition in status.get("conditions") or []:
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            return Trouble(f"pod {name}: {condition.get('reason')}: {condition.get('message', '')}".rstrip(": "))
+            why = f"pod {name}: {condition.get('reason')}: {condition.get('message', '')}".rstrip(": ")
+            return Trouble(f"{why} {_asked(pod)}" if condition.get("reason") == "Unschedulable" else why)
     if status.get("phase") in {"Failed", "Succeeded"}:
         return Trouble(f"pod {name} has ended: {status.get('reason') or status['phase']} {status.get('message', '')}".rstrip(), 0)
     return None
@@ -96,6 +97,14 @@ def final(pod: Object, now: datetime) -> str | None:
         return None
     age = (now - datetime.fromisoformat(pod["metadata"]["creationTimestamp"])).total_seconds()
     return found.why if age >= found.patience else None
+
+
+def _asked(pod: Object) -> str:
+    asked = pod["spec"]["containers"][0]["resources"]["requests"]
+    return (
+        f"Each server asks for cpu {asked['cpu']} and memory {asked['memory']}, and while versions change there are more of them: "
+        "make room on a node, or ask for less (serving.cpu, serving.memory and serving.replicas in the spec)."
+    )
 
 
 def _containers(pod: Object) -> list[Object]:

@@ -19,6 +19,9 @@ SERVER = "model-server"
 MODEL, VARIANT, VERSION, ROLLOUT = (f"lakeline.dev/{word}" for word in ("model", "variant", "version", "rollout"))
 """Labels. ROLLOUT tells the pods of one template from those of another."""
 
+APART = "lakeline.dev/called"
+"""Readiness gate of a trial's pod. Nobody ever sets that condition, so that no Service leads there, whatever labels it chooses by."""
+
 _LONGEST = 48  # of a Service's name there may be 63 characters, "-challenger" and what pods are told apart by among them
 _TAKEN = ("-production", "-challenger", "-trial")
 

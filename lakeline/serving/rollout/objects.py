@@ -127,7 +127,7 @@ def autoscaler(model: str, variant: Variant, least: int, most: int) -> Object:
 
 
 def policy(model: str, steps: str, gateway: str) -> Object:
-    """Who reaches the servers of a model: its other servers, steps of pipelines, the gateway, and namespaces with the label of callers.
+    """Who reaches the servers of a model: its other servers, steps, the gateway's proxies, and namespaces with the label of callers.
 
     Parameters
     ----------
@@ -139,8 +139,11 @@ def policy(model: str, steps: str, gateway: str) -> Object:
     pods: dict[str, Any] = {"podSelector": {"matchLabels": names.selector(model)}}
     spaces = [{"matchLabels": {"kubernetes.io/metadata.name": name}} for name in (steps, gateway) if name]
     spaces.append({"matchLabels": {"lakeline.dev/calls": "models"}})
+    if gateway:  # whose proxies may run in its controller's namespace
+        spaces.append({"matchLabels": {"lakeline.dev/gateway": "true"}})
     door = [{"port": names.PORT, "protocol": "TCP"}]
-    return _object("networking.k8s.io/v1", "NetworkPolicy", names.base(model), model, None) | {
+    # Not the model's name alone: the namespace has policies of its own, and a data set may be called `dns`.
+    return _object("networking.k8s.io/v1", "NetworkPolicy", f"{names.base(model)}-servers", model, None) | {
         "spec": {
             **pods,
             "policyTypes": ["Ingress", "Egress"],

@@ -116,7 +116,7 @@ class Sharing:
             time.sleep(1)
 
     def _accepted(self, route: Object) -> None:
-        """Wait until the gateway serves the route as it is now."""
+        """Wait until the gateway has taken the route as it is now."""
         name, end = route["metadata"]["name"], time.monotonic() + PATIENCE
         while True:
             found = self._api.get("HTTPRoute", name) or {}
@@ -127,7 +127,7 @@ class Sharing:
                 return
             if time.monotonic() > end:
                 bad = "; ".join(f"{each['type']}: {each.get('message', '')}" for each in current if each["status"] != "True")
-                raise ServingError(
+                raise RolloutFailed(
                     f"gateway {self._gateway} has not taken the route of {name} within {PATIENCE:.0f} s: {bad or 'it says nothing'}. "
                     f"See: kubectl --namespace {self._api.namespace} describe httproute {name}"
                 )

@@ -89,6 +89,7 @@ class KubernetesSite:
         name = f"{names.base(release.model)}-{_TRIAL}-{secrets.token_hex(3)}"
         labels = template["metadata"]["labels"] | {names.VARIANT: _TRIAL}
         spec = template["spec"] | {"restartPolicy": "Never", "activeDeadlineSeconds": serving.deadline + _LEFT}
+        spec |= {"readinessGates": [{"conditionType": names.APART}]}
         metadata = template["metadata"] | {"name": name, "labels": labels}
         self._api.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
         try:
@@ -102,7 +103,7 @@ class KubernetesSite:
         Raises
         ------
         RolloutFailed
-            If one of its pods can't come up, or they aren't ready within the deadline.
+            If one of its pods can't come up, they aren't ready within the deadline, or the gateway doesn't take the route.
         """
         model, variant = release.model, release.variant
         self._check(model)
@@ -112,10 +113,10 @@ class KubernetesSite:
         self._end(release, rollout)
         for each in self._around(model, variant):
             self._api.apply(each)
-        applied = self._api.apply(made)
+        self._forget_policy(model)
         weight = self._sharing.weight(model)
-        least = self._sharing.scale(applied, weight)
-        self._sharing.lead(model, weight)
+        self._sharing.lead(model, weight)  # a gateway that doesn't take the route says so before anything serves anew
+        least = self._sharing.scale(self._api.apply(made), weight)
         wait.rolled_out(self._api, release, rollout, least, serving.deadline, lambda: self._check(model))
 
     def settled(self, release: Release, serving: Serving) -> bool:
@@ -149,9 +150,9 @@ class KubernetesSite:
         Raises
         ------
         ServingError
-            If there is no challenger, or the gateway doesn't take the route.
+            If there is no challenger.
         RolloutFailed
-            If servers that the numbers want don't become ready.
+            If servers that the numbers want don't become ready, or the gateway doesn't take the route.
         """
         self._check(model)
         self._sharing.share(model, weight, lambda: self._check(model))
@@ -190,6 +191,12 @@ class KubernetesSite:
 
     def _policy(self, model: str) -> Object:
         return objects.policy(model, _STEPS, self._gateway.partition("/")[0])
+
+    def _forget_policy(self, model: str) -> None:
+        """Remove the policy that an earlier version of Lakeline gave the model's name: the model's own, not one of the namespace's."""
+        found = self._api.get("NetworkPolicy", names.base(model))
+        if found and found["metadata"].get("labels", {}).get(names.MODEL) == names.base(model):
+            self._api.delete("NetworkPolicy", names.base(model))
 
     def _end(self, release: Release, rollout: str) -> None:
         """End pods of this template that have crashed in an earlier try: new ones are made in their place, and not minutes later."""

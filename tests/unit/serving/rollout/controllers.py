@@ -13,13 +13,15 @@ Fate = Callable[[Object], None]
 
 
 def serves(pod: Object) -> None:
-    """It becomes ready."""
-    pod["status"] = {"phase": "Running", "podIP": "127.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]}
+    """It becomes ready, which Services hear of unless a gate keeps it from them."""
+    ready = "False" if pod["spec"].get("readinessGates") else "True"
+    conditions = [{"type": "ContainersReady", "status": "True"}, {"type": "Ready", "status": ready}]
+    pod["status"] = {"phase": "Running", "podIP": "127.0.0.1", "conditions": conditions}
 
 
 def starts(pod: Object) -> None:
     """It runs, and never says that it is ready."""
-    pod["status"] = {"phase": "Running", "conditions": [{"type": "Ready", "status": "False"}]}
+    pod["status"] = {"phase": "Running", "conditions": [{"type": kind, "status": "False"} for kind in ("ContainersReady", "Ready")]}
 
 
 def crashes(message: str, container: str = "server", *, retry: bool = False, restarts: int = 1, reason: str = "Error") -> Fate:

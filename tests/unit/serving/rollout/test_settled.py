@@ -51,7 +51,7 @@ def test_another_image_unsettles_it(site: KubernetesSite, release: Releases, mon
         ("services", "prices-production"),
         ("poddisruptionbudgets", "prices-production"),
         ("horizontalpodautoscalers", "prices-production"),
-        ("networkpolicies", "prices"),
+        ("networkpolicies", "prices-servers"),
         ("httproutes", "prices"),
     ],
 )

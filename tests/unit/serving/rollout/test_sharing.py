@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lakeline.errors import ServingError
+from lakeline.errors import RolloutFailed, ServingError
 from lakeline.serving.release import Release, Route
 from lakeline.serving.rollout import sharing, traffic
 from lakeline.serving.rollout.site import KubernetesSite
@@ -73,6 +73,15 @@ def test_gateway_shares_by_weights(cluster: ApiServer, gateway: KubernetesSite, 
     assert [each["name"] for each in backends] == ["prices-production"]
 
 
+def test_test_whose_gateway_is_done_away_with_is_not_settled(cluster: ApiServer, gateway: KubernetesSite, release: Releases):
+    both(gateway, release)
+    gateway.share("prices", 0.125)
+    assert gateway.settled(release(1), SERVING)
+
+    cluster.gateway = False
+    assert not KubernetesSite().settled(release(1), SERVING)
+
+
 def test_address_is_the_gateways(cluster: ApiServer, gateway: KubernetesSite):
     own = "http://prices.lakeline-serving.svc.cluster.local:8080"
     assert gateway.url("prices") == own  # it has none yet
@@ -86,14 +95,17 @@ def test_address_is_the_gateways(cluster: ApiServer, gateway: KubernetesSite):
     assert gateway.url("prices", "challenger") == own.replace("prices", "prices-challenger")
 
 
-def test_gateway_that_refuses_the_route_is_told_of(
+def test_gateway_that_refuses_the_route_is_told_of_before_anything_serves_anew(
     cluster: ApiServer, gateway: KubernetesSite, release: Releases, monkeypatch: pytest.MonkeyPatch
 ):
+    gateway.roll_out(release(1), SERVING)
     monkeypatch.setattr(sharing, "PATIENCE", 0.0)
     cluster.controllers.accepted = False
 
-    with pytest.raises(ServingError, match=r"gateway gateway/lakeline has not taken the route of prices .* no such gateway"):
-        gateway.roll_out(release(1), SERVING)
+    with pytest.raises(RolloutFailed, match=r"gateway gateway/lakeline has not taken the route of prices .* no such gateway"):
+        gateway.roll_out(release(2), SERVING)
+
+    assert gateway.serving("prices") == {"production": release(1)}
 
 
 def test_gateway_that_is_not_installed_is_done_without(cluster: ApiServer, gateway: KubernetesSite, release: Releases):
