@@ -28,6 +28,9 @@ DEPLOYED_AT_TAG = "deployed_at"
 DEPLOYING_TAG = "deploying_version"
 """Tag of a registered model while a version is being rolled out: what serves then may be any, or some of each."""
 
+_DESCRIPTION = "MLmodel"
+"""MLflow's own file about a model."""
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -147,11 +150,17 @@ def version_tags(model: str, version: int) -> Mapping[str, str]:
     RegistryError
         If there is no such version, or the registry is out of reach.
     """
+    from lakeline.errors import RegistryError
     from lakeline.registry.store import connect, speaking
+    from lakeline.registry.versions import version_info
 
     client = connect()
-    with speaking():
-        return dict(client.get_model_version(model, str(version)).tags)
+    try:
+        with speaking():
+            return dict(client.get_model_version(model, str(version)).tags)
+    except RegistryError:
+        version_info(model, version)  # says which versions there are, if this is none of them
+        raise
 
 
 def example_of(model: str, version: int) -> Example | None:
@@ -162,17 +171,22 @@ def example_of(model: str, version: int) -> Example | None:
     RegistryError
         If the registry is out of reach.
     """
-    from lakeline.registry.files import fetch_version
+    from lakeline.registry.files import fetch_some
     from lakeline.training.model import CARD_FILE, Example, plain_rows, read_card
 
+    # A few small files of what may be gigabytes, so their digest can't be told. It is by the server that is tried with these rows:
+    # it has all files, and doesn't start unless they are those that were registered.
     with tempfile.TemporaryDirectory(prefix="lakeline-") as folder:
         path = Path(folder)
-        fetch_version(model, version, path)
+        fetch_some(model, version, (CARD_FILE, _DESCRIPTION), path)
         if (path / CARD_FILE).is_file():
             return read_card(path).example
         from mlflow.models import Model
 
-        given: Any = Model.load(folder).load_input_example(folder)
+        made = Model.load(folder)
+        if made.saved_input_example_info:
+            fetch_some(model, version, (made.saved_input_example_info["artifact_path"],), path)
+        given: Any = made.load_input_example(folder)
         if not hasattr(given, "columns"):
             return None
         return Example([str(name) for name in given.columns], plain_rows(given), [])

@@ -6,6 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
 DIGEST_TAG = "model_digest"
@@ -78,3 +79,32 @@ def fetch_version(model: str, version: int, folder: Path) -> str:
             "Somebody or something changed them in MLflow's artifact store: bring them back from a backup, or train again."
         )
     return digest
+
+
+def fetch_some(model: str, version: int, names: Collection[str], folder: Path) -> None:
+    """Download some of the files of a version, as far as it has them.
+
+    Parameters
+    ----------
+    model, version
+        Name and number.
+    names
+        Of files in the version's own folder.
+    folder
+        Where they go.
+
+    Raises
+    ------
+    RegistryError
+        If there is no such version, or its files can't be had.
+    """
+    from lakeline.registry.store import connect, speaking
+
+    connect()
+    with speaking():
+        from mlflow.artifacts import download_artifacts, list_artifacts
+
+        uri = f"models:/{model}/{version}"
+        for file in list_artifacts(uri):
+            if file.path in names:
+                download_artifacts(f"{uri}/{file.path}", dst_path=str(folder))

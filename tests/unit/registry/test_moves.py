@@ -1,14 +1,17 @@
 """Moves of aliases: recorded, reverted, and made by hand."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from lakeline.errors import RegistryError
 from lakeline.registry import history, promote_by_hand, revert, roll_back, version_info
+from lakeline.registry.deployed import example_of
 from lakeline.registry.files import DIGEST_TAG, fetch_version, files_digest
 from lakeline.registry.moves import move_alias
 from lakeline.registry.store import connect
+from lakeline.training.model import Example, read_card
 
 from .conftest import NAME, World
 
@@ -148,6 +151,27 @@ def test_fetched_files_have_the_digest_that_was_registered(world: World, tmp_pat
 
     assert digest == version_info(NAME, 1).tags[DIGEST_TAG] == files_digest(tmp_path / "1")
     assert (tmp_path / "1" / "MLmodel").is_file()
+
+
+def test_rows_to_try_a_version_with_are_had_without_its_other_files(world: World, tmp_path: Path):
+    world.train()
+    path = Path(connect().get_model_version_download_uri(NAME, "1").removeprefix("file://"))
+    card = read_card(path)
+    (path / "model.skops").unlink()
+
+    assert example_of(NAME, 1) == card.example
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_rows_of_a_model_made_elsewhere_are_those_of_its_input_example(world: World, tmp_path: Path, has: bool):
+    info = {"artifact_path": "rows.json", "pandas_orient": "split", "type": "dataframe"}
+    (tmp_path / "MLmodel").write_text(json.dumps({"flavors": {}} | ({"saved_input_example_info": info} if has else {})))
+    (tmp_path / "rows.json").write_text('{"columns": ["a", "b"], "data": [[1, "x"], [2, "y"]]}')
+    (tmp_path / "model.pkl").write_text("large")
+    connect().create_registered_model("barges")
+    connect().create_model_version("barges", tmp_path.as_uri())
+
+    assert example_of("barges", 1) == (Example(["a", "b"], [[1, "x"], [2, "y"]], []) if has else None)
 
 
 def test_files_that_were_changed_are_refused(world: World, tmp_path: Path):
