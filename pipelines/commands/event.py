@@ -57,7 +57,7 @@ def alias(event: EVENT, as_json: JSON = False) -> None:
 
       lakeline event alias '{"delivery": "0f0f…", "model": "NAME", "alias": "production", "version": "3"}'
 
-    While another version is being deployed, its end is waited for.
+    While another deployment is under way, its end is waited for.
 
     JSON: as `merge`; outcome started, claimed, "under way", deployed, or superseded if the alias has moved on.
     """
@@ -74,7 +74,7 @@ def catch_up(
 ) -> None:
     """Start the runs whose event was lost, or that were claimed and never started: of deliveries, and of moves of the alias production.
 
-    Deliveries from before `lakeline lake init` are left alone, and so is a version whose deployment was tried since the alias moved there.
+    Deliveries from before `lakeline lake init` are left alone, and so is a version whose deployment was tried three times.
     One JSON object a line for each that had no run: as `merge`. Exit code 1 if one of them, or a data set, can't be dealt with now.
     """
     from itertools import chain
