@@ -56,11 +56,12 @@ NEEDS = {
     "register": Needs(registry=True),
     "promote": Needs(registry=True),
     "resolve-model": Needs(minutes=10, registry=True, serving=True),
-    "preflight": Needs(registry=True, serving=True),
-    "deploy": Needs(minutes=90, registry=True, serving=True),  # a rollout within its deadline, and perhaps the way back
+    # What comes to serve does so within `serving.deadline` of its spec, which is an hour at most; half an hour is for tries and records.
+    "preflight": Needs(minutes=90, registry=True, serving=True),  # a trial
+    "deploy": Needs(minutes=150, registry=True, serving=True),  # a rollout, and perhaps the way back
     "assess-experiment": Needs("1Gi", registry=True, predictions=True),
-    "start-experiment": Needs(minutes=150, registry=True, serving=True),  # a trial and two rollouts within their deadlines
-    "conclude-experiment": Needs(minutes=90, registry=True, serving=True),  # a rollout within its deadline, after one that may be under way
+    "start-experiment": Needs(minutes=390, registry=True, serving=True),  # a trial, two waits a variant, the way back
+    "conclude-experiment": Needs(minutes=90, registry=True, serving=True),  # a rollout
     "record": Needs(minutes=10, registry=True),
 }
 LIMIT = "4Gi"

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from lakeline.data.servingspec import Serving
 from pipelines.cluster import (
     LAKE,
     LAKE_SECRET,
@@ -65,6 +66,22 @@ def test_every_step_is_tried_again(documents: tuple[dict[str, Any], dict[str, An
         policy, limit = task["retryPolicy"], NEEDS[name.rstrip("-0123456789")].minutes * 60
         assert policy["maxRetryCount"] == 2
         assert policy["backoffMaxDuration"] == f"{3 * limit}s"  # of all tries together
+
+
+@pytest.mark.parametrize(("step", "waits"), [("preflight", 1), ("deploy", 2), ("start-experiment", 6), ("conclude-experiment", 1)])
+def test_step_that_waits_for_servers_outlives_the_longest_deadline(step: str, waits: int):
+    """A step that is ended while it waits takes no alias back."""
+    (longest,) = (bound.le for bound in Serving.model_fields["deadline"].metadata if hasattr(bound, "le"))
+    assert NEEDS[step].minutes * 60 >= waits * longest + 30 * 60
+
+
+@pytest.mark.parametrize("name", ["deployment", "experiment"])
+def test_run_that_changes_what_serves_is_not_ended_while_it_does(name: str):
+    """Every step of it may take its time, and be tried as often as it may."""
+    graph, platform = yaml.safe_load_all(compiled(name))
+    steps = {task.rstrip("-0123456789") for task in _tasks(graph)} - {"conclude-experiment"}  # of a run that starts no test
+    longest = sum(NEEDS[step].minutes for step in steps) * 60 * 3
+    assert longest <= int(platform["platforms"]["kubernetes"]["pipelineConfig"]["activeDeadlineSeconds"])
 
 
 def test_run_ends_within_a_day_and_its_pods_go(documents: tuple[dict[str, Any], dict[str, Any]]):
