@@ -68,7 +68,7 @@ class ServerSettings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
     workers: int = Field(default=1, ge=1, le=64)
-    max_bytes: int = Field(default=16 * 2**20, ge=1)
+    max_bytes: int = Field(default=4 * 2**20, ge=1)
     max_rows: int = Field(default=50_000, ge=1)
     timeout: float = Field(default=30, gt=0)
     drain: float = Field(default=10, ge=0)
@@ -106,7 +106,8 @@ class ServerSettings(BaseSettings):
         Raises
         ------
         UsageError
-            If others than this machine can call, and there is no token, and it wasn't said that none is wanted.
+            If others than this machine can call, and there is no token, and it wasn't said that none is wanted; or if no header could
+            carry the token.
         """
         if self.auth == "off":
             return None
@@ -115,7 +116,12 @@ class ServerSettings(BaseSettings):
                 f"the server would answer anybody who reaches {host}. "
                 f"Set {PREFIX}TOKEN, or {PREFIX}AUTH=off where something in front of it asks who calls."
             )
-        return self.token.get_secret_value() if self.token else None
+        if self.token is None:
+            return None
+        token = self.token.get_secret_value().rstrip("\r\n")  # which a file has at its end
+        if not token or not token.isprintable() or any(map(str.isspace, token)):
+            raise UsageError(f"{PREFIX}TOKEN is empty, or has a blank or a control character in it, which no header can carry.")
+        return token
 
 
 def server_settings() -> ServerSettings:

@@ -19,7 +19,7 @@ _VALUES = (*(-step for step in reversed(_STEPS)), 0, *_STEPS)
 
 _FEW = 20
 
-ERRORS = ("json", "csv", "schema", "header", "content_type", "too_large", "token", "busy", "timeout", "prediction", "internal")
+ERRORS = ("json", "csv", "schema", "header", "content_type", "too_large", "token", "busy", "slow", "timeout", "prediction", "internal")
 """Kinds of errors."""
 
 
@@ -42,7 +42,7 @@ class Metrics:
 
         self._requests = self._counter("requests", "Requests answered, by HTTP status.", "status")
         self._by_status: dict[int, Counter] = {}
-        self._errors = self._counter("errors", "Requests that were not answered with predictions, by kind of error.", "kind")
+        self._errors = self._counter("errors", "Requests that this server didn't answer with predictions, by kind of error.", "kind")
         for kind in ERRORS:  # so that a first error is an increase
             self._errors.labels(kind=kind, **self._labels)
         self.seconds = self._histogram("request_seconds", "Time from a request to its answer.", _SECONDS)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lakeline.serving.release import Variant
     from lakeline.serving.scoring import Call
 
-_SERVER_ERROR = 500
+_OK = 200
 _SHARE_OF_TIME = 0.5
 """Part of a request's time that the other variant may take: after that there is still time for an answer of our own."""
 
@@ -55,7 +55,7 @@ class Peer:
         Returns
         -------
         Reply | None
-            What the other one says, a refusal too; None if it is out of reach, or fails.
+            Its predictions; None if it gives none, for whatever reason: then it is ours to answer, or to refuse.
         """
         import httpx
 
@@ -75,7 +75,7 @@ class Peer:
             self._metrics.passed_in_vain.inc()
             self._journal.request(kind="peer", request_id=call.id, peer=variant, error=type(error).__name__)
             return None
-        if response.status_code >= _SERVER_ERROR:
+        if response.status_code != _OK:
             self._metrics.passed_in_vain.inc()
             self._journal.request(kind="peer", request_id=call.id, peer=variant, answered=response.status_code)
             return None

@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import math
 import re
 import time
 import uuid
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lakeline.serving.batch import Busy
+from lakeline.serving.bodies import Bodies, Gone
 from lakeline.serving.logs import trace
 from lakeline.serving.release import KEY_HEADER, REQUEST_HEADER, VARIANT_HEADER, VARIANTS, VERSION_HEADER, Variant, variant_of
-from lakeline.serving.rows import Refused, Rows, content_kind, parse
+from lakeline.serving.rows import Refused, Rows, content_kind
 from lakeline.serving.values import quoted
 
 if TYPE_CHECKING:
@@ -38,8 +40,8 @@ PASSED_ON_HEADER = "Lakeline-Passed-On"
 
 _ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 _KEY_LENGTH = 256
-_LARGE_BODY, _LARGE_ANSWER = 2**18, 2_000
-"""Bytes, and rows, from which on a request is worked on beside the others, not between them."""
+_LARGE_ANSWER = 2_000
+"""Rows from which on an answer is written beside other requests, not between them."""
 
 
 @dataclass(slots=True)
@@ -50,7 +52,10 @@ class Call:
     id: str
     key: str | None = None
     body: bytes = b""
-    rows: int = 0
+    held: int = 0
+    """Bytes of the body that are held."""
+    whole: bool = False
+    """Whether all of the body has come."""
 
 
 @dataclass(slots=True)
@@ -94,7 +99,7 @@ class Scoring:
         peer: Peer | None,
     ) -> None:
         self._settings = settings
-        self._expected = f"Bearer {token}".encode() if token else None
+        self._token = token.encode() if token else None
         self._model = model
         self._batcher = batcher
         self._metrics = metrics
@@ -103,7 +108,7 @@ class Scoring:
         self._peer = peer
         self._variant: Variant = settings.variant
         self._version = str(settings.version)
-        self._columns = model.columns
+        self._bodies = Bodies(settings.max_bytes, settings.max_rows, model.columns)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; nothing but the end of the connection keeps it from being answered."""
@@ -127,28 +132,41 @@ class Scoring:
             for message in _messages(reply, call.id):
                 await send(message)
         finally:
+            self._bodies.let_go(call)
             self._metrics.under_way.dec()
+
+    def close(self) -> None:
+        """Take no more requests."""
+        self._bodies.close()
 
     def authorized(self, authorization: bytes | None) -> bool:
         """Whether a caller may call."""
-        return self._expected is None or hmac.compare_digest(authorization or b"", self._expected)
+        scheme, _, token = (authorization or b"").partition(b" ")
+        return self._token is None or (scheme.lower() == b"bearer" and hmac.compare_digest(token.strip(), self._token))
 
     async def _reply(self, call: Call, receive: Receive) -> Reply | None:
         """Predictions or an error; None if the caller has gone."""
         try:
             async with asyncio.timeout(self._settings.timeout):
                 return await self._predictions(call, receive)
-        except _Gone:
+        except Gone:
             return None
         except Refused as error:
             return self.error(error.status, str(error), error.kind)
         except Busy:
-            return self.error(503, "too many rows are waiting for their predictions. Try again.", "busy", (b"retry-after", b"1"))
+            return self.error(503, "too much is waiting to be read or predicted. Try again.", "busy", (b"retry-after", b"1"))
         except TimeoutError:
-            return self.error(504, f"there was no answer within {self._settings.timeout:g} s.", "timeout")
+            return self._late(call)
         except Exception as error:
             self._journal.say("bug", level="error", request_id=call.id, **trace(error))
             return self.error(500, "the server failed on this request; its log says where.", "internal")
+
+    def _late(self, call: Call) -> Reply:
+        limit = f"{self._settings.timeout:g} s"
+        if call.whole:
+            return self.error(504, f"there was no answer within {limit}.", "timeout")
+        # What still comes of it could not be told from a next request.
+        return self.error(408, f"the body hasn't come within {limit}.", "slow", (b"connection", b"close"))
 
     async def _predictions(self, call: Call, receive: Receive) -> Reply:
         if not self.authorized(call.headers.get(b"authorization")):
@@ -158,35 +176,54 @@ class Scoring:
         call.key = _key(call.headers)
         wanted = self._answered_by(call)
         kind = content_kind(_text(call.headers, b"content-type"), _text(call.headers, b"content-encoding"))
-        call.body = await _body(call.headers, receive, self._settings.max_bytes)
+        call.body = await self._bodies.read(call, receive)
+        call.whole = True
         if wanted != self._variant and self._peer:
             reply = await self._peer.answer(call, wanted)
             if reply:
                 return reply
-        return await self._own(call, kind)
+        try:
+            return await self._own(call, kind)
+        except Refused as refused:
+            reply = await self._instead(call, refused)
+            if reply:
+                return reply
+            raise
+
+    async def _instead(self, call: Call, refused: Refused) -> Reply | None:
+        """What production answers where the challenger's model can't: a test is to cost its callers nothing."""
+        if refused.kind != "prediction" or self._variant == "production" or self._peer is None:
+            return None
+        if {PASSED_ON_HEADER.lower().encode(), VARIANT_HEADER.lower().encode()} & call.headers.keys():
+            return None
+        self._metrics.failed(refused.kind)
+        return await self._peer.answer(call, "production")
 
     async def _own(self, call: Call, kind: str) -> Reply:
-        most = self._settings.max_rows
-        if len(call.body) > _LARGE_BODY:
-            rows = await asyncio.to_thread(parse, call.body, kind, self._columns, most)
-        else:
-            rows = parse(call.body, kind, self._columns, most)
-        call.rows = rows.n
-        predicted = await self._batcher.predict(rows)
+        rows = await self._bodies.decode(call.body, kind)
+        try:
+            predicted = await self._batcher.predict(rows)
+        except Refused:
+            self._record(call, rows, [math.nan] * rows.n)
+            raise
         if rows.n > _LARGE_ANSWER:
             return await asyncio.to_thread(self._answer, call, rows, predicted)
         return self._answer(call, rows, predicted)
 
     def _answer(self, call: Call, rows: Rows, predicted: np.ndarray) -> Reply:
+        values = predicted.tolist()
+        self._record(call, rows, values)
         finite = np.isfinite(predicted)
         if not finite.all():
             row = int(np.argmin(finite))
             raise Refused(f"row {row}: the model gives no number for it.", 422, "prediction")
-        values = predicted.tolist()
         self._metrics.predicted(predicted)
+        return Reply(200, b'{"predictions": ' + json.dumps(values).encode() + b"}", self._variant, self._version)
+
+    def _record(self, call: Call, rows: Rows, values: list[float]) -> None:
+        """Log predictions, and that there are none: a test that never heard of what a variant can't answer would judge it by the rest."""
         if self._log:
             self._log.add(call.id, call.key, rows, values, len(call.body))
-        return Reply(200, b'{"predictions": ' + json.dumps(values).encode() + b"}", self._variant, self._version)
 
     def _answered_by(self, call: Call) -> Variant:
         """Variant that a request is for."""
@@ -217,10 +254,6 @@ class Scoring:
         return Reply(status, body, self._variant, self._version, kind, extra)
 
 
-class _Gone(Exception):
-    """The caller has hung up."""
-
-
 def _messages(reply: Reply, request_id: str) -> tuple[Message, Message]:
     headers = [
         (b"content-type", b"application/json"),
@@ -231,29 +264,6 @@ def _messages(reply: Reply, request_id: str) -> tuple[Message, Message]:
         *reply.headers,
     ]
     return {"type": "http.response.start", "status": reply.status, "headers": headers}, {"type": "http.response.body", "body": reply.body}
-
-
-async def _body(headers: dict[bytes, bytes], receive: Receive, most: int) -> bytes:
-    announced = headers.get(b"content-length", b"")
-    if announced.isdigit() and int(announced[:20]) > most:
-        raise _too_large(most)
-    chunks: list[bytes] = []
-    size = 0
-    while True:
-        message: Any = await receive()
-        if message["type"] == "http.disconnect":
-            raise _Gone
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        if size > most:
-            raise _too_large(most)
-        chunks.append(chunk)
-        if not message.get("more_body", False):
-            return b"".join(chunks)
-
-
-def _too_large(most: int) -> Refused:
-    return Refused(f"the body may have {most:,} bytes. Send the rows in several requests.", 413, "too_large")
 
 
 def _text(headers: dict[bytes, bytes], name: bytes) -> str | None:
