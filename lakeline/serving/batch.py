@@ -111,13 +111,18 @@ class Batcher:
         """Take the requests of the next call, without those that nobody waits for any more."""
         batch: list[_Waiting] = []
         rows = 0
-        while self._waiting and (not batch or rows + self._waiting[0].rows.n <= ROWS_AT_ONCE):
+        while self._waiting and (not batch or self._fits(self._waiting[0].rows, batch[0].rows, rows)):
             waiting = self._waiting.popleft()
             self._rows -= waiting.rows.n
             if not waiting.answer.done():
                 batch.append(waiting)
                 rows += waiting.rows.n
         return batch
+
+    @staticmethod
+    def _fits(following: Rows, first: Rows, rows: int) -> bool:
+        """Whether a request goes into the same call, and the same DataFrame, as those before it."""
+        return rows + following.n <= ROWS_AT_ONCE and following.absent == first.absent
 
     def _answers(self, batch: list[Rows]) -> list[np.ndarray | Exception]:
         """Predictions of each request, or what its rows did to the model: one that fails must not take the others with it."""

@@ -24,10 +24,11 @@ _TYPES: dict[str, dict[str, Any]] = {
 _REFUSALS = {
     "400": "The body, or a header, is not what it should be: the message names column and row.",
     "401": "The token is missing, or another one.",
+    "408": "The body didn't come in time.",
     "413": "Too many bytes or rows.",
     "415": "The body is neither JSON nor CSV, or not UTF-8, or compressed.",
     "422": "The model gives no number for a row.",
-    "503": "Too many rows are waiting.",
+    "503": "Too much is waiting to be read or predicted.",
     "504": "There was no answer in time.",
 }
 
@@ -73,7 +74,7 @@ def describe_routes(settings: ServerSettings, model: ServedModel) -> dict[str, A
                             pattern=r"^[A-Za-z0-9._:/+=@-]{1,128}$",
                         ),
                         _header(KEY_HEADER, "What the truth will be known by; one key is always answered by one variant.", maxLength=256),
-                        _header(VARIANT_HEADER, "Variant that must answer, while an A/B test runs.", enum=list(VARIANTS)),
+                        _header(VARIANT_HEADER, "Variant that is to answer, while an A/B test runs.", enum=list(VARIANTS)),
                     ],
                     "requestBody": {
                         "required": True,
@@ -93,7 +94,7 @@ def describe_routes(settings: ServerSettings, model: ServedModel) -> dict[str, A
 
 _OTHERS = {
     "/livez": "Whether the process answers, and the model comes back from its calls; 503 if not.",
-    "/readyz": "Whether it takes requests, and of which version; 503 while it ends.",
+    "/readyz": "Whether it takes requests, and of which version; 503 while it ends, or the model doesn't come back.",
     "/ping": "As MLflow has it.",
     "/health": "As MLflow has it.",
     "/version": "What is served.",
@@ -133,7 +134,7 @@ def _body(settings: ServerSettings, columns: tuple[Column, ...]) -> dict[str, An
 
 def _value(column: Column) -> dict[str, Any]:
     schema = _TYPES[column.kind]
-    return {**schema, "type": [schema["type"], "null"]} if column.optional else schema
+    return {**schema, "type": [schema["type"], "null"]} if column.nullable else schema
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:

@@ -232,6 +232,10 @@ def _feature(kind: str, values: list[Any]) -> pa.Array:
         return pa.array(values, pa.string())
     if kind == "datetime":
         return pa.array([None if value is None else value.isoformat() for value in values], pa.string())
+    if kind in ("long", "integer"):
+        return pa.array(values, pa.int64())  # as they are: a double has not all of them
+    if kind == "boolean":
+        return pa.array(values, pa.bool_())
     return pa.array(np.array(values, dtype=np.float64), from_pandas=True)  # a null is NaN there, and no other NaN gets in
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from lakeline.serving.values import KINDS, Column, Refused, check, from_text, quoted, to_array
 
@@ -23,10 +23,19 @@ _NAMED = 5
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """n rows that the model takes: a list of n checked values for each of its columns; a null is None."""
+    """n rows that the model takes.
+
+    Attributes
+    ----------
+    columns
+        A list of n checked values for each column; a null is None.
+    absent
+        Columns that were left out and must stay so, for they can't be null.
+    """
 
     n: int
     columns: dict[str, list[Any]]
+    absent: frozenset[str] = frozenset()
 
 
 def content_kind(content_type: str | None, encoding: str | None = None) -> str:
@@ -88,7 +97,7 @@ def parse_json(body: bytes, columns: Sequence[Column], most: int) -> Rows:
         raise Refused(f"the body is not valid JSON: {error.msg} (line {error.lineno}, column {error.colno}).", kind="json") from None
     except RecursionError:
         raise Refused("the body is nested too deeply.", kind="json") from None
-    except ValueError as error:  # NaN and Infinity, and an integer of thousands of digits
+    except ValueError as error:  # Infinity, and an integer of thousands of digits
         raise Refused(f"the body is not valid JSON: {error}", kind="json") from None
     if not isinstance(told, dict):
         raise Refused(f"the body must be a JSON object with one of {', '.join(FORMATS)}.")
@@ -130,17 +139,18 @@ def parse_csv(body: bytes, columns: Sequence[Column], most: int) -> Rows:
 
 
 def frame_of(requests: Sequence[Rows], columns: Sequence[Column]) -> pd.DataFrame:
-    """Rows of several requests as one DataFrame, in their order, typed as the model takes them."""
+    """Rows of several requests, which have left out the same columns, as one DataFrame, in their order, typed as the model takes them."""
     import itertools
 
     import pandas as pd
 
+    there = [column for column in columns if column.name not in requests[0].absent]
     if len(requests) == 1:
-        made = {column.name: to_array(column, requests[0].columns[column.name]) for column in columns}
+        made = {column.name: to_array(column, requests[0].columns[column.name]) for column in there}
     else:
         made = {
             column.name: to_array(column, list(itertools.chain.from_iterable(rows.columns[column.name] for rows in requests)))
-            for column in columns
+            for column in there
         }
     return pd.DataFrame(made, copy=False)
 
@@ -181,10 +191,13 @@ def _records(form: str, given: Any, columns: Sequence[Column], most: int) -> Row
         number = next(number for number, row in enumerate(given) if not isinstance(row, dict))
         raise Refused(f"{form}: row {number} must be an object with a value for each column.")
     names = dict.fromkeys(column.name for column in columns).keys()
+    there: set[str] = set()
     for number, row in enumerate(given):
         if row.keys() != names:
             _named(row, columns, f" in row {number}")
-    return _checked(len(given), {name: [row.get(name) for row in given] for name in names}, columns)
+        if len(there) < len(names):
+            there |= row.keys()
+    return _checked(len(given), {name: [row.get(name) for row in given] for name in names if name in there}, columns)
 
 
 def _by_column(given: dict[str, Any], columns: Sequence[Column], most: int) -> Rows:
@@ -229,7 +242,7 @@ def _checked(n: int, given: dict[str, list[Any]], columns: Sequence[Column]) -> 
     for column in columns:
         values = given.get(column.name)
         made[column.name] = [None] * n if values is None else check(column, values)
-    return Rows(n, made)
+    return Rows(n, made, frozenset(column.name for column in columns if column.name not in given and not column.nullable))
 
 
 def _names(names: dict[str, Any]) -> str:
@@ -237,8 +250,10 @@ def _names(names: dict[str, Any]) -> str:
     return listed if len(names) <= _NAMED else f"{listed} and {len(names) - _NAMED} more"
 
 
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON value; a value that isn't there is null.")
+def _constant(name: str) -> None:
+    """A null for NaN, which is what MLflow's own client writes for a missing number."""
+    if name != "NaN":
+        raise ValueError(f"{name} is no JSON value; a value that isn't there is null.")
 
 
-_DECODER = json.JSONDecoder(parse_constant=_no_constant)
+_DECODER = json.JSONDecoder(parse_constant=_constant)

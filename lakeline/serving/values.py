@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,7 +33,8 @@ _TYPES: dict[str, frozenset[type]] = {
     "boolean": frozenset({bool}),
     "datetime": frozenset({str}),
 }
-_LARGEST = {"float": 3.4028234663852886e38, "long": 2**63 - 1, "integer": 2**31 - 1}
+_WHOLE = frozenset({"long", "integer"})
+_BOUNDS = {"float": (-3.4028234663852886e38, 3.4028234663852886e38), "long": (-(2**63), 2**63 - 1), "integer": (-(2**31), 2**31 - 1)}
 _YEARS = range(1678, 2262)
 """What 64 bits of nanoseconds hold."""
 _NULL = type(None)
@@ -66,15 +68,20 @@ class Column:
     kind
         Key of KINDS.
     optional
-        Whether it may be null, or missing.
+        Whether it may be left out.
     """
 
     name: str
     kind: str
     optional: bool = False
 
+    @property
+    def nullable(self) -> bool:
+        """Whether it may be null in single rows: among whole numbers MLflow has no null, and such a column is given or left out."""
+        return self.optional and self.kind not in _WHOLE
+
     def __str__(self) -> str:
-        return f"{self.name}: {self.kind}{', or null' if self.optional else ''}"
+        return f"{self.name}: {self.kind}{', or null' if self.nullable else ', or left out' if self.optional else ''}"
 
 
 def check(column: Column, values: list[Any]) -> list[Any]:
@@ -100,7 +107,7 @@ def check(column: Column, values: list[Any]) -> list[Any]:
     wanted = _TYPES[column.kind]
     found = set(map(type, values))
     if not found <= wanted:
-        takes = wanted | {_NULL} if column.optional else wanted
+        takes = wanted | {_NULL} if column.nullable else wanted
         if not found <= takes:
             _refuse(column, values, lambda value: type(value) not in takes, "")
     present = [value for value in values if value is not None] if _NULL in found else values
@@ -124,10 +131,10 @@ def from_text(kind: str, text: str) -> Any:
         return {"true": True, "false": False}.get(text.strip().lower(), text)
     if kind not in ("double", "float", "long", "integer") or "_" in text:  # Python reads 1_000
         return text
-    try:
-        return float(text) if kind in ("double", "float") else int(text)
-    except ValueError:
-        return text
+    for read in (int, float) if kind in _WHOLE else (float,):  # 2.0 is whole too, and what pandas writes where another row has no number
+        with contextlib.suppress(ValueError):
+            return read(text)
+    return text
 
 
 def to_array(column: Column, values: list[Any]) -> np.ndarray:
@@ -142,8 +149,8 @@ def to_array(column: Column, values: list[Any]) -> np.ndarray:
         return np.array(values, dtype="datetime64[ns]")
     if column.kind == "string":
         return np.array(values, dtype=object)
-    if column.optional and None in values:  # neither whole numbers nor booleans have a null
-        return np.array(values, dtype=object if column.kind == "boolean" else np.float64)
+    if column.kind == "boolean" and None in values:  # booleans have no null
+        return np.array(values, dtype=object)
     return np.array(values, dtype={"long": np.int64, "integer": np.int32, "boolean": np.bool_}[column.kind])
 
 
@@ -155,19 +162,19 @@ def quoted(value: Any) -> str:
 
 
 def _check_numbers(column: Column, values: list[Any], present: list[Any]) -> None:
-    largest = _LARGEST.get(column.kind, math.inf)
+    least, most = _BOUNDS.get(column.kind, (-math.inf, math.inf))
     try:
         # A sum is finite if all are; where it isn't, or a type is bounded, each is looked at.
-        if largest == math.inf and math.isfinite(sum(present)):
+        if most == math.inf and math.isfinite(sum(present)):
             return
     except OverflowError:
         pass
-    whole = column.kind in ("long", "integer")
+    whole = column.kind in _WHOLE
 
     def wrong(value: Any) -> bool:
         try:
             number = float(value) if isinstance(value, float) else value
-            return not math.isfinite(number) or abs(number) > largest or (whole and number != int(number))
+            return not math.isfinite(number) or not least <= number <= most or (whole and number != int(number))
         except OverflowError:
             return True
 
@@ -206,7 +213,8 @@ def _refuse(column: Column, values: list[Any], wrong: Callable[[Any], bool], why
     value = values[row]
     where = f"column {quoted(column.name)}, row {row}"
     if value is None:
-        raise Refused(f"{where}: there must be {KINDS[column.kind]}, not null.")
+        hint = " Where a row has none, leave the column out of the request." if column.optional else ""
+        raise Refused(f"{where}: there must be {KINDS[column.kind]}, not null.{hint}")
     shown = {True: "true", False: "false"}.get(value) if isinstance(value, bool) else quoted(value)
     if isinstance(value, (dict, list)):
         shown = "an object" if isinstance(value, dict) else "a list"

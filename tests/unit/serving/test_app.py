@@ -53,6 +53,16 @@ def test_optional_columns_may_be_null_or_missing_and_whole_numbers_will_do(calle
     assert null == missing == {"predictions": expected(folder, ROW | {"weather": None, "wind": None})}
 
 
+def test_what_mlflows_own_client_sends_is_answered(caller: Caller, folder: Path):
+    """It writes NaN, which is no JSON, for a number that is missing."""
+    from mlflow.utils.proto_json_utils import dump_input_data
+
+    body = dump_input_data(pd.DataFrame([ROW, ROW | {"wind": float("nan")}]))
+    assert "NaN" in body
+    answer = caller().post("/invocations", content=body, headers={"Content-Type": "application/json"})
+    assert answer.json() == {"predictions": expected(folder, ROW, ROW | {"wind": None})}
+
+
 REFUSED = [
     ({"instances": [ROW, ROW | {"load": "two"}]}, 400, "column 'load', row 1: 'two' is not a number."),
     ({"instances": [ROW | {"route": 7}]}, 400, "column 'route', row 0: 7 is not text."),
@@ -85,7 +95,8 @@ def test_a_body_that_is_wrong_is_told_where(caller: Caller, body: Any, status: i
 BROKEN = [
     (b"", "not valid JSON"),
     (b"{", "not valid JSON"),
-    (b'{"instances": [{"route": "a", "load": NaN}]}', "NaN is no JSON value"),
+    (b'{"instances": [{"route": "a", "load": NaN}]}', "column 'load', row 0: there must be a number, not null."),
+    (b'{"instances": [{"route": "a", "load": Infinity}]}', "not valid JSON: Infinity is no JSON value"),
     (b'{"instances": [{"route": "a", "load": -Infinity}]}', "-Infinity is no JSON value"),
     (b'{"instances": [{"route": "a", "load": 1e999}]}', "column 'load', row 0: inf is too large"),
     (b'{"instances": [{"route": "a", "load": 1' + b"0" * 400 + b"}]}", "column 'load', row 0: 1000"),
@@ -146,12 +157,14 @@ def test_only_who_has_the_token_is_answered(caller: Caller):
         {},
         {"Authorization": "Bearer a-secret-toke"},
         {"Authorization": "Bearer a-secret-token2"},
-        {"Authorization": "Basic a:b"},
+        {"Authorization": "Basic a-secret-token"},
+        {"Authorization": "a-secret-token"},
     ):
         answer = server.post("/invocations", json=SPLIT, headers=wrong)
         assert (answer.status_code, answer.json()["error_code"]) == (401, "UNAUTHENTICATED")
         assert answer.headers["WWW-Authenticate"] == "Bearer"
         assert server.get("/openapi.json", headers=wrong).status_code == 401
+    assert server.post("/invocations", json=SPLIT, headers={"Authorization": "bearer  a-secret-token"}).status_code == 200
     right = {"Authorization": "Bearer a-secret-token"}
     assert server.post("/invocations", json=SPLIT, headers=right).status_code == 200
     assert server.get("/openapi.json", headers=right).status_code == 200
@@ -201,35 +214,6 @@ def test_a_row_that_has_no_prediction_is_the_callers_to_know(caller: Caller, tmp
     assert counted(forest, "lakeline_errors_total", kind="prediction") == 1
 
 
-def test_a_model_of_somebody_elses_is_held_to_its_signature(caller: Caller, tmp_path: Path):
-    def minutes(model_input: pd.DataFrame) -> list[float]:
-        assert [str(kind) for kind in model_input.dtypes] == ["int64", "bool", "float32", "object", "datetime64[ns]"]
-        return (model_input["load"] * 2.0 + model_input["wet"]).tolist()
-
-    example = pd.DataFrame(
-        {
-            "load": [1],
-            "wet": [True],
-            "wind": pd.Series([1.5], dtype="float32"),
-            "route": ["a"],
-            "at": [pd.Timestamp("2024-01-01")],
-        }
-    )
-    server = caller(foreign(tmp_path / "foreign", minutes, example))
-    row = {"load": 4, "wet": True, "wind": 2, "route": "b", "at": "2024-05-06T07:08:09+02:00"}
-    assert server.post("/invocations", json={"instances": [row, row | {"wet": False}]}).json() == {"predictions": [9.0, 8.0]}
-    wrong = {
-        "load": (1.5, "is too large, or has decimals"), "wet": (1, "1 is not true or false"), "wind": (1e39, "is too large"),
-        "at": ("noon", "'noon' is no time"),
-    }  # fmt: skip
-    for name, (value, message) in wrong.items():
-        said = server.post("/invocations", json={"instances": [row | {name: value}]}).json()["message"]
-        assert f"column '{name}', row 0" in said
-        assert message in said
-    text = "load,wet,wind,route,at\n4,true,2,b,2024-05-06\n"
-    assert server.post("/invocations", content=text, headers={"Content-Type": "text/csv"}).json() == {"predictions": [9.0]}
-
-
 def test_a_failing_row_takes_no_other_request_with_it(caller: Caller, tmp_path: Path):
     """Requests that are under way together are predicted together: one of them breaks the model, the others never know."""
     from concurrent.futures import ThreadPoolExecutor
@@ -258,8 +242,10 @@ def test_who_waits_too_long_is_told_so_and_so_is_who_watches(caller: Caller, tmp
     answer = server.post("/invocations", json={"instances": [{"load": 2.0}]})
     assert (answer.status_code, answer.json()["error_code"]) == (504, "DEADLINE_EXCEEDED")
     assert counted(server, "lakeline_errors_total", kind="timeout") == 1
+    eventually(lambda: server.get("/readyz").status_code == 503, 2)
     eventually(lambda: server.get("/livez").status_code == 503, 2)
     eventually(lambda: server.get("/livez").status_code == 200)
+    assert server.get("/readyz").status_code == 200
 
 
 def test_a_bug_is_answered_and_its_log_line_quotes_no_row(
@@ -269,7 +255,7 @@ def test_a_bug_is_answered_and_its_log_line_quotes_no_row(
         raise KeyError("a-passenger's-name")
 
     server = caller()
-    monkeypatch.setattr("lakeline.serving.scoring.parse", broken)  # stands for a bug of ours, which there is none to be had of
+    monkeypatch.setattr("lakeline.serving.bodies.parse", broken)  # stands for a bug of ours, which there is none to be had of
     answer = server.post("/invocations", json=SPLIT)
     assert (answer.status_code, answer.json()["error_code"]) == (500, "INTERNAL_ERROR")
     said = capsys.readouterr().err

@@ -163,6 +163,24 @@ def test_files_of_different_days_lie_apart(store: Store, make: Any, monkeypatch:
     assert days == ["date=2023-11-14", "date=2023-11-15"]
 
 
+def test_whole_numbers_are_logged_as_they_are(folder: Path, tmp_path: Path):
+    said = settings(folder, predictions=str(tmp_path))
+    log = PredictionLog(
+        said, (Column("order", "long"), Column("cars", "integer", True), Column("wet", "boolean", True)), Metrics(said), Journal()
+    )
+    sent = {"order": [2**53 + 1, -(2**63)], "cars": [2.0, 3], "wet": [True, None]}
+    log.add("r", None, Rows(2, sent), [1.0, float("nan")], 10)
+    log.add("s", None, Rows(1, {"order": [1], "cars": [None], "wet": [False]}, frozenset({"cars"})), [1.0], 10)
+    log.close(10)
+    (file,) = tmp_path.rglob("*.parquet")
+    table = pq.read_table(file)
+    assert [str(table.schema.field(f"feature_{name}").type) for name in sent] == ["int64", "int64", "bool"]
+    assert table.column("feature_order").to_pylist() == [2**53 + 1, -(2**63), 1]
+    assert table.column("feature_cars").to_pylist() == [2, 3, None]
+    assert table.column("feature_wet").to_pylist() == [True, None, False]
+    assert np.isnan(table.column("prediction").to_numpy()).tolist() == [False, True, False]
+
+
 def test_an_unfinished_file_is_not_seen(make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eventually: Any):
     """Whoever reads the folder while a file is written must not meet half of it; nor what a full disk left."""
     log, _ = make(predictions=str(tmp_path))
