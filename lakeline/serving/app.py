@@ -69,12 +69,17 @@ class Application:
 
         await self._app(scope, receive, send_away if self.draining else send)
 
+    def hangs(self) -> bool:
+        """Whether the model is still at work, which after the last answer nobody waits for."""
+        return self._batcher.calling() > 0
+
     async def close(self) -> None:
         """Write what the prediction log still holds, and let go of the other variant."""
         if self._peer:
             await self._peer.close()
         if self._log:
             await asyncio.to_thread(self._log.close, max(self._settings.drain, 1))
+        self._scoring.close()
         self._batcher.close()
         self._metrics.close()
 
@@ -107,7 +112,8 @@ class Application:
 
     async def _ready(self, request: Request) -> Response:
         said = self._settings
-        ready = not self.draining
+        # Callers go elsewhere before those who watch start it anew.
+        ready = not self.draining and self._batcher.calling() <= self._settings.timeout
         return _json({"ready": ready, "model": said.model, "version": said.version, "variant": said.variant}, 200 if ready else 503)
 
     async def _exposition(self, request: Request) -> Response:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import os
 import signal
 import socket
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -52,10 +54,14 @@ class DrainingServer(uvicorn.Server):
     ready
         Called when it answers.
     alone
-        Whether no other process accepts on the same socket. Where one does, new callers are left to it from the signal on.
+        Whether nobody takes new callers when it is told to end, so that it has to. Another server on the same socket would.
+    shared
+        Whether other processes accept on the same socket as long as it isn't told to.
     """
 
-    def __init__(self, app: Application, settings: ServerSettings, journal: Journal, ready: Callable[[], object], *, alone: bool) -> None:
+    def __init__(
+        self, app: Application, settings: ServerSettings, journal: Journal, ready: Callable[[], object], *, alone: bool, shared: bool
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -68,7 +74,7 @@ class DrainingServer(uvicorn.Server):
                 timeout_keep_alive=_KEEP_ALIVE,
                 timeout_graceful_shutdown=math.ceil(settings.timeout) + 1,
                 # As many connections are accepted in one go: where several processes share them, each is to take one at a time.
-                backlog=_BACKLOG if alone else 1,
+                backlog=1 if shared else _BACKLOG,
             )
         )
         self._app = app
@@ -79,14 +85,20 @@ class DrainingServer(uvicorn.Server):
         self._draining: asyncio.Task[None] | None = None
 
     def run_until_told(self, listening: socket.socket) -> None:
-        """Serve on a bound socket; returns when all is answered and written."""
+        """Serve on a bound socket; returns when all is answered and written, or ends the process then, if the model hangs."""
 
-        async def serve() -> None:
+        async def serve() -> bool:
             await self.serve([_Listening(listening.family, listening.type, fileno=listening.detach())])
+            hangs = self._app.hangs()
             await self._app.close()
             self._journal.say("ended")
+            return hangs
 
-        asyncio.run(serve())
+        if asyncio.run(serve()):
+            # Python would wait for the thread that called it, for ever.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:

@@ -7,10 +7,14 @@ import logging
 import sys
 import time
 import traceback
+import warnings
 from typing import Any
 
 _PER_SECOND = 20
 """Lines about single requests at most: whoever floods the server doesn't flood its log."""
+
+_TRUSTED = frozenset({"lakeline", "uvicorn"})
+"""Loggers whose messages quote no rows. asyncio shows errors, whose messages may."""
 
 
 class Journal:
@@ -66,17 +70,30 @@ class Journal:
             logger.handlers, logger.propagate = [_Handler(self)], False
             logger.setLevel(logging.WARNING)
 
+    def adopt_all(self) -> None:
+        """Have what anybody logs or warns of be lines of this journal, a model's own code too."""
+        logging.getLogger().handlers = [_Handler(self)]
+
+        def warned(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:
+            self.say("warning", level="warning", category=category.__name__, at=f"{filename}:{lineno}")
+
+        warnings.showwarning = warned
+
 
 class _Handler(logging.Handler):
+    """Says what is known to be without rows; of all else who said it, and where, so that it can be looked up."""
+
     def __init__(self, journal: Journal) -> None:
         super().__init__(logging.WARNING)
         self._journal = journal
 
     def emit(self, record: logging.LogRecord) -> None:
-        fields: dict[str, Any] = {"logger": record.name}
+        trusted = record.name.partition(".")[0] in _TRUSTED
+        fields: dict[str, Any] = {"logger": record.name, "at": f"{record.pathname}:{record.lineno}"}
         if record.exc_info and record.exc_info[1]:
             fields |= trace(record.exc_info[1])
-        self._journal.say(record.getMessage().strip(), level="error" if record.levelno >= logging.ERROR else "warning", **fields)
+        level = "error" if record.levelno >= logging.ERROR else "warning"
+        self._journal.say(record.getMessage().strip() if trusted else "logged by a library", level=level, **fields)
 
 
 def trace(error: BaseException) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import gc
 import json
 import os
 import socket
+import sys
 from typing import TYPE_CHECKING
 
 from lakeline.errors import RolloutFailed, ServingError, describe, explain_uncaught
@@ -21,27 +22,30 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Serve what the environment says, until told to end."""
+    gc.disable()  # while it starts, all that is made stays: looking through it is a tenth of the time
     parser = argparse.ArgumentParser(
         prog="python -m lakeline.serving.server", description="Serve one version of a model, as LAKELINE_SERVE_* say."
     )
     parser.add_argument("--fd", type=int, help="listening socket that is inherited, in place of LAKELINE_SERVE_HOST and _PORT")
     parser.add_argument("--report-fd", type=int, help="pipe to say on, in one line of JSON, that it serves, or why it can't")
+    parser.add_argument("--alone", action="store_true", help="no server but this one's siblings accepts on the socket that is inherited")
     options = parser.parse_args()
     explain_uncaught()
     try:
         settings = server_settings()
+        alone = options.alone or options.fd is None
         if settings.workers > 1:
             from lakeline.serving.workers import run_workers
 
-            run_workers(settings, _listen(settings, options.fd), lambda: report(options.report_fd, settings))
+            run_workers(settings, _listen(settings, options.fd), lambda: report(options.report_fd, settings), alone=alone)
         else:
-            run(settings, _listen(settings, options.fd), options.report_fd, alone=options.fd is None)
+            run(settings, _listen(settings, options.fd), options.report_fd, alone=alone, shared=options.fd is not None)
     except BaseException as error:
         report(options.report_fd, error=error)
         raise
 
 
-def run(settings: ServerSettings, listening: socket.socket, report_fd: int | None, *, alone: bool) -> None:
+def run(settings: ServerSettings, listening: socket.socket, report_fd: int | None, *, alone: bool, shared: bool) -> None:
     """Serve in this process.
 
     Parameters
@@ -52,8 +56,8 @@ def run(settings: ServerSettings, listening: socket.socket, report_fd: int | Non
         Where callers come in.
     report_fd
         Where it is said that it serves.
-    alone
-        Whether no other process accepts on that socket.
+    alone, shared
+        As `DrainingServer` has them.
 
     Raises
     ------
@@ -64,6 +68,7 @@ def run(settings: ServerSettings, listening: socket.socket, report_fd: int | Non
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     journal = Journal(model=settings.model, version=settings.version, variant=settings.variant, pid=os.getpid())
+    journal.adopt_all()
     token = settings.secret(listening.getsockname()[0])
     model = load(settings)
     from lakeline.serving.app import Application
@@ -72,9 +77,12 @@ def run(settings: ServerSettings, listening: socket.socket, report_fd: int | Non
     # What was loaded stays: each search for garbage would look through all of it, in the middle of requests.
     gc.collect()
     gc.freeze()
+    gc.enable()
+    # What a model imports only when it predicts must not change its folder, whose digest is checked at the next start.
+    sys.dont_write_bytecode = True
     journal.adopt("uvicorn", "uvicorn.error", "asyncio", "mlflow")
     app = Application(settings, token, model, journal)
-    DrainingServer(app, settings, journal, lambda: report(report_fd, settings), alone=alone).run_until_told(listening)
+    DrainingServer(app, settings, journal, lambda: report(report_fd, settings), alone=alone, shared=shared).run_until_told(listening)
 
 
 def load(settings: ServerSettings) -> ServedModel:

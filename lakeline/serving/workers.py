@@ -35,6 +35,12 @@ class _Crew:
         self.workers: list[_Worker] = []
         self.told_to_end = False
 
+    def add(self, worker: _Worker) -> None:
+        """Take one in, who ends with the others."""
+        self.workers.append(worker)
+        if self.told_to_end:
+            worker.process.terminate()
+
     def end(self, *_: object) -> None:
         """Tell them to."""
         self.told_to_end = True
@@ -42,14 +48,13 @@ class _Crew:
             worker.process.terminate()
 
     def ended(self) -> list[int]:
-        """Codes that they ended with, after those that have not were told to."""
-        for worker in self.workers:
-            if worker.process.poll() is None:
-                worker.process.terminate()
+        """Codes that they ended with. They are told to if they were not: telling them twice would cut their callers off."""
+        if not self.told_to_end:
+            self.end()
         return [worker.process.wait() for worker in self.workers]
 
 
-def run_workers(settings: ServerSettings, listening: socket.socket, ready: Callable[[], object]) -> None:
+def run_workers(settings: ServerSettings, listening: socket.socket, ready: Callable[[], object], *, alone: bool) -> None:
     """Run as many servers as the settings say until told to end; the workers end as a server does, each for itself.
 
     Parameters
@@ -60,6 +65,8 @@ def run_workers(settings: ServerSettings, listening: socket.socket, ready: Calla
         Bound socket that they share.
     ready
         Called when all of them answer.
+    alone
+        Whether nobody but they accepts on that socket.
 
     Raises
     ------
@@ -75,7 +82,7 @@ def run_workers(settings: ServerSettings, listening: socket.socket, ready: Calla
     with tempfile.TemporaryDirectory(prefix="lakeline-metrics-") as counters:
         try:
             for _ in range(settings.workers):
-                crew.workers.append(_start(listening, os.environ.get("PROMETHEUS_MULTIPROC_DIR", counters)))
+                crew.add(_start(listening, os.environ.get("PROMETHEUS_MULTIPROC_DIR", counters), alone=alone))
             for worker in crew.workers:
                 _await(worker)
             if not crew.told_to_end:
@@ -88,12 +95,13 @@ def run_workers(settings: ServerSettings, listening: socket.socket, ready: Calla
         raise ServingError(f"one of the {settings.workers} workers ended by itself (codes of all: {codes}); its log says why.")
 
 
-def _start(listening: socket.socket, counters: str) -> _Worker:
+def _start(listening: socket.socket, counters: str, *, alone: bool) -> _Worker:
     reading, writing = os.pipe()
     environment = {**os.environ, f"{PREFIX}WORKERS": "1", "PROMETHEUS_MULTIPROC_DIR": counters}
     # Why a worker can't serve is told by its parent.
     environment["LAKELINE_TERMINATION_LOG"] = os.devnull
     command = [sys.executable, "-m", "lakeline.serving.server", "--fd", str(listening.fileno()), "--report-fd", str(writing)]
+    command += ["--alone"] if alone else []
     process = subprocess.Popen(command, env=environment, pass_fds=(listening.fileno(), writing))
     os.close(writing)
     return _Worker(process, reading)

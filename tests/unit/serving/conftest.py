@@ -112,7 +112,7 @@ def start(folder: Path, tmp_path: Path) -> Iterator[Callable[..., Started]]:
     started: list[Started] = []
     sockets: list[socket.socket] = []
 
-    def make(of: Path = folder, listening: socket.socket | None = None, **told: Any) -> Started:
+    def make(of: Path = folder, listening: socket.socket | None = None, *, inherits: bool = True, **told: Any) -> Started:
         said: ServerSettings = settings(of)
         release = Release(NAME, said.version, said.digest)
         variables = environment(release, of) | {f"{PREFIX}{name.upper()}": str(value) for name, value in told.items()}
@@ -121,13 +121,20 @@ def start(folder: Path, tmp_path: Path) -> Iterator[Callable[..., Started]]:
             sockets.append(listening)
         log = tmp_path / f"server{len(started)}.log"
         reading, writing = os.pipe()
-        command = [sys.executable, "-m", "lakeline.serving.server", "--fd", str(listening.fileno()), "--report-fd", str(writing)]
+        command = [sys.executable, "-m", "lakeline.serving.server", "--report-fd", str(writing)]
+        port, passed = listening.getsockname()[1], [writing]
+        if inherits:
+            command += ["--fd", str(listening.fileno())]
+            passed.append(listening.fileno())
+        else:
+            listening.close()
+            variables[f"{PREFIX}PORT"] = str(port)
         with log.open("wb") as file:
-            process = subprocess.Popen(command, env=os.environ | variables, pass_fds=(listening.fileno(), writing), stderr=file)
+            process = subprocess.Popen(command, env=os.environ | variables, pass_fds=passed, stderr=file)
         os.close(writing)
         with os.fdopen(reading) as pipe:
             line = pipe.readline()
-        made = Started(process, f"http://127.0.0.1:{listening.getsockname()[1]}", json.loads(line) if line else {}, log)
+        made = Started(process, f"http://127.0.0.1:{port}", json.loads(line) if line else {}, log)
         started.append(made)
         return made
 

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -53,6 +52,10 @@ def test_who_listens_to_others_must_know_them():
     assert ServerSettings(**told, auth="off").secret(EVERYWHERE) is None
     assert ServerSettings(**told, token=SecretStr("t")).secret(EVERYWHERE) == "t"
     assert ServerSettings(**told, token=SecretStr("t")).secret("127.0.0.1") == "t"
+    assert ServerSettings(**told, token=SecretStr("of-a-file\r\n")).secret(EVERYWHERE) == "of-a-file"
+    for wrong in ("two words", "tab\tbed", "a\nb", "\n"):
+        with pytest.raises(UsageError, match="LAKELINE_SERVE_TOKEN is empty, or has a blank"):
+            ServerSettings(**told, token=SecretStr(wrong)).secret("127.0.0.1")
     with pytest.raises(ValueError, match="LAKELINE_SERVE_TOKEN isn't set"):
         ServerSettings(**told, auth="token")
 
@@ -104,92 +107,6 @@ def _answers(url: str) -> bool:
         return httpx.get(url).status_code == 200
     except httpx.TransportError:
         return False
-
-
-def test_callers_are_sent_away_without_an_error(start: Start, tmp_path: Path, eventually: Callable[..., Any]):
-    """Told to end, it is not ready any more, answers all that is asked on open connections, and closes each with an answer."""
-    log = tmp_path / "predictions"
-    server = start(drain=20, predictions=log)
-    statuses: list[list[int]] = [[] for _ in range(8)]
-
-    def call(mine: list[int]) -> None:
-        with httpx.Client(base_url=server.url, timeout=60) as client:
-            while True:
-                answer = client.post("/invocations", json=BODY)
-                mine.append(answer.status_code)
-                if answer.headers.get("connection") == "close":
-                    return
-
-    callers = [threading.Thread(target=call, args=[mine]) for mine in statuses]
-    with httpx.Client(base_url=server.url, timeout=60) as idle:
-        assert idle.get("/readyz").status_code == 200
-        for caller in callers:
-            caller.start()
-        eventually(lambda: all(len(mine) > 5 for mine in statuses), 60)
-        server.process.terminate()
-        time.sleep(1)  # this connection asks nothing meanwhile
-        ready = idle.get("/readyz")
-        assert (ready.status_code, ready.json()["ready"], ready.headers["connection"]) == (503, False, "close")
-    for caller in callers:
-        caller.join(30)
-    assert server.process.wait(180) == 0
-    answers = [status for mine in statuses for status in mine]
-    assert set(answers) == {200}
-    assert ds.dataset(log).count_rows() == len(answers)
-
-
-def test_one_that_is_replaced_leaves_new_callers_to_its_successor(start: Start, eventually: Callable[..., Any]):
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        old, new = start(listening=listening, drain=20), start(listening=listening)
-        stop = threading.Event()
-        failed: list[str] = []
-        count = 0
-
-        def call() -> None:
-            nonlocal count
-            while not stop.is_set():  # a connection for each: those that are new are what this is about
-                try:
-                    if httpx.post(f"{old.url}/invocations", json=BODY, timeout=60).status_code != 200:
-                        failed.append("status")
-                except httpx.TransportError as error:
-                    failed.append(repr(error))
-                count += 1
-
-        callers = [threading.Thread(target=call) for _ in range(4)]
-        for caller in callers:
-            caller.start()
-        eventually(lambda: count > 20, 60)
-        assert old.end() == 0
-        assert httpx.get(f"{new.url}/readyz").status_code == 200
-        seen = count
-        eventually(lambda: count > seen + 20, 60)
-        stop.set()
-        for caller in callers:
-            caller.join()
-    assert failed == []
-
-
-def test_an_impatient_second_signal_ends_it_at_once(start: Start):
-    server = start(drain=60)
-    with httpx.Client(base_url=server.url, timeout=60) as idle:
-        idle.get("/livez")
-        server.process.terminate()
-        time.sleep(0.3)
-        assert server.process.poll() is None
-        server.process.send_signal(signal.SIGINT)
-        assert server.process.wait(10) == 0
-
-
-def test_workers_share_a_socket_and_count_together(start: Start):
-    server = start(workers=2)
-    assert server.report == {"ready": True, "pid": server.process.pid, "version": 3}
-    for _ in range(40):
-        assert httpx.post(f"{server.url}/invocations", json=BODY, timeout=60).status_code == 200
-    answered = [line for line in httpx.get(f"{server.url}/metrics").text.splitlines() if line.startswith("lakeline_requests_total{")]
-    assert [line.rpartition(" ")[2] for line in answered] == ["40.0"]
-    assert server.end() == 0
-    pids = {json.loads(line)["pid"] for line in server.log.read_text().splitlines()}
-    assert len(pids) == 2
 
 
 def test_workers_that_cannot_serve_say_so_once(start: Start, tmp_path: Path):
