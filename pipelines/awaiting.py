@@ -56,7 +56,9 @@ def await_deployment(model: str, version: int, minutes: float, on_progress: Call
         run = next((run for run in runs if run.version == version and (promoted is None or run.created > promoted)), None)
         if run is not None:
             ending = outcome.wait(client, run.run_id, on_progress, max((until - time.monotonic()) / 60, 0))
-            return _result(model, version, run.run_id, ending.error or _elsewhere(find_standing(model), version), began)
+            after = find_standing(model)
+            error = f"{ending.error}{_yet(after, version)}" if ending.error else _elsewhere(after, version)
+            return _result(model, version, run.run_id, error, began)
         if at is None or at.production != version:
             return _result(model, version, None, _elsewhere(at, version), began)
         if time.monotonic() > until:
@@ -71,6 +73,11 @@ def _late(model: str, version: int, minutes: float, others: list[str]) -> str:
         f"{model} version {version}: no deployment began within {minutes:g} minutes. The catch-up starts one whose event was lost; "
         'docs/EVENTS.md, "See each hop", says where to look.'
     )
+
+
+def _yet(at: Standing | None, version: int) -> str:
+    kept = at is not None and at.production == version and at.pending
+    return " (The version still has the alias: the catch-up may deploy it yet.)" if kept else ""
 
 
 def _elsewhere(at: Standing | None, version: int) -> str | None:

@@ -46,6 +46,15 @@ def test_promotion_that_was_rolled_back_says_why(model: Model, pipelines_server:
 
     assert (result["status"], result["run_id"]) == ("failed", run.run_id)
     assert "the run has failed" in result["error"]
+    assert "catch-up" not in result["error"]
+
+
+def test_deployment_that_something_stopped_may_be_done_yet(model: Model, pipelines_server: Kubeflow):
+    model.move(2)
+    run = deployments.on_alias(model.told(2))
+    pipelines_server.end(str(run.run_id), "FAILED")
+
+    assert "the catch-up may deploy it yet" in awaiting.await_deployment(model.name, 2, 1, lambda _: None)["error"]
 
 
 def test_promotion_that_another_one_overtook_or_nothing_started_is_told(model: Model, pipelines_server: Kubeflow):
