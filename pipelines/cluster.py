@@ -98,7 +98,7 @@ def on_cluster(task: dsl.PipelineTask) -> dsl.PipelineTask:
     if needs.serving:
         _settings(task, SERVING, *SERVING_SECRET)
     if needs.predictions:
-        _settings(task, PREDICTIONS, *PREDICTIONS_SECRET)
+        _settings(task, PREDICTIONS, *PREDICTIONS_SECRET, optional=True)  # no keys where the cloud knows the pod by its account
     return task.set_env_variable("LAKELINE_IMAGE", STEPS_IMAGE)  # a model's lineage has the image that it was made in
 
 
@@ -112,9 +112,9 @@ def config() -> dsl.PipelineConfig:
     )
 
 
-def _settings(task: dsl.PipelineTask, names: tuple[str, ...], secret: str, keys: tuple[str, ...]) -> None:
+def _settings(task: dsl.PipelineTask, names: tuple[str, ...], secret: str, keys: tuple[str, ...], *, optional: bool = False) -> None:
     kubernetes.use_config_map_as_env(task, CONFIG_MAP, {name: variable(name) for name in names})
-    kubernetes.use_secret_as_env(task, secret, {key: variable(key) for key in keys})
+    kubernetes.use_secret_as_env(task, secret, {key: variable(key) for key in keys}, optional=optional)
 
 
 def variable(key: str) -> str:

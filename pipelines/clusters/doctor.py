@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipelines.clusters import kubectl as k
 from pipelines.clusters.health import look, why
-from pipelines.clusters.wanted import PIPELINES, SERVICES
+from pipelines.clusters.wanted import MAY_BE_ABSENT, PIPELINES, SERVICES, SERVING, WANTED
 from pipelines.diagnose import Said
 
 _CONTROLLER = "workflow-controller-configmap"
@@ -47,19 +48,35 @@ def retries() -> Said:
 
 def settings() -> Said:
     """Whether steps find their settings and secrets in their namespace."""
-    from pipelines.cluster import CONFIG_MAP, LAKE, LAKE_SECRET, REGISTRY, REGISTRY_SECRET
+    from pipelines import cluster as c
 
-    wanted = [("configmap", CONFIG_MAP, (*LAKE, *REGISTRY)), ("secret", *LAKE_SECRET), ("secret", *REGISTRY_SECRET)]
+    secrets = dict([c.LAKE_SECRET, c.REGISTRY_SECRET, c.SERVING_SECRET, c.PREDICTIONS_SECRET])
+    return _found(PIPELINES, "step", (*c.LAKE, *c.REGISTRY, *c.SERVING, *c.PREDICTIONS), secrets)
+
+
+def servers() -> Said:
+    """Whether servers of models find theirs."""
+    from pipelines.cluster import REGISTRY
+
+    return _found(SERVING, "server", REGISTRY, {each.name: tuple(each.keys) for each in WANTED if SERVING in each.namespaces})
+
+
+def _found(namespace: str, whose: str, settings: Sequence[str], secrets: Mapping[str, Sequence[str]]) -> Said:
+    from pipelines.cluster import CONFIG_MAP
+
     whole = True
-    for kind, name, keys in wanted:
-        found = k.get(kind, PIPELINES, name)
-        missing = sorted(set(keys) - set((found[0].get("data") or {}) if found else ()))
+    for kind, name, keys in [("configmap", CONFIG_MAP, settings), *(("secret", name, keys) for name, keys in secrets.items())]:
+        found = k.get(kind, namespace, name)
+        missing = sorted(set(keys) - set((found[0].get("data") or {}) if found else ()) - set(MAY_BE_ABSENT))
         if missing:
             whole = False
             make = "lakeline cluster secrets" if kind == "secret" else "lakeline cluster deploy"
-            yield "fails", f"{kind} {name} in namespace {PIPELINES} lacks {', '.join(missing)}: a step's pod would not start. Run: {make}"
+            yield (
+                "fails",
+                f"{kind} {name} in namespace {namespace} lacks {', '.join(missing)}: a {whose}'s pod would not start. Run: {make}",
+            )
     if whole:
-        yield "good", f"ConfigMap {CONFIG_MAP}, Secrets {LAKE_SECRET[0]} and {REGISTRY_SECRET[0]} in namespace {PIPELINES}"
+        yield "good", f"ConfigMap {CONFIG_MAP}, Secrets {', '.join(sorted(secrets))} in namespace {namespace}"
 
 
 def services() -> Said:
@@ -79,6 +96,7 @@ LOOKS = (
     ("Kubeflow Pipelines", kubeflow),
     ("retries", retries),
     ("settings of steps", settings),
+    ("settings of servers", servers),
     ("services", services),
 )
 """What is looked at, in this order."""

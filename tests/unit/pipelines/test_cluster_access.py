@@ -18,7 +18,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pipelines.cli import app
-from pipelines.cluster import LAKE, LAKE_SECRET, REGISTRY, REGISTRY_SECRET
+from pipelines.cluster import LAKE, LAKE_SECRET, PREDICTIONS, PREDICTIONS_SECRET, REGISTRY, REGISTRY_SECRET, SERVING, SERVING_SECRET
 from pipelines.clusters import connection
 from pipelines.clusters.connection import connected, run_connected
 from pipelines.clusters.kubectl import ClusterError
@@ -62,11 +62,13 @@ def _service(namespace: str, name: str, *, ready: bool = True) -> dict[str, Any]
 
 
 def _whole() -> list[dict[str, Any]]:
-    keys = {LAKE_SECRET[0]: LAKE_SECRET[1], REGISTRY_SECRET[0]: REGISTRY_SECRET[1]}
+    keys = dict([LAKE_SECRET, REGISTRY_SECRET, PREDICTIONS_SECRET])
     made = [_object("Secret", space, name, dict.fromkeys(names, "x")) for name, names in keys.items() for space in ("kubeflow", "lakeline")]
     made.append(_object("Secret", "lakeline", "lakeline-events", {"token": TOKEN}))
-    made.append(_object("Secret", "lakeline", "lakeline-serving", {"LAKELINE_SERVING_TOKEN": TOKEN}))
-    made += [_object("ConfigMap", space, "lakeline", dict.fromkeys((*LAKE, *REGISTRY), "x")) for space in ("kubeflow", "lakeline")]
+    spaces = ("kubeflow", "lakeline", "lakeline-serving")
+    made += [_object("Secret", space, SERVING_SECRET[0], {"LAKELINE_SERVING_TOKEN": TOKEN}) for space in spaces]
+    made.append(_object("Secret", "lakeline-serving", "serving-mlflow", dict.fromkeys(REGISTRY_SECRET[1], "x")))
+    made += [_object("ConfigMap", space, "lakeline", dict.fromkeys((*LAKE, *REGISTRY, *SERVING, *PREDICTIONS), "x")) for space in spaces]
     defaults = {"workflowDefaults": "spec: {templateDefaults: {retryStrategy: {limit: '2', retryPolicy: Always}}}"}
     made.append(_object("ConfigMap", "kubeflow", "workflow-controller-configmap", defaults))
     good = {"observedGeneration": 1, "updatedReplicas": 1, "replicas": 1, "readyReplicas": 1}
@@ -136,6 +138,32 @@ def test_missing_key_and_ill_service_are_told_of(stand: Stand):
     assert code == 1
     assert "lacks MLFLOW_TRACKING_PASSWORD" in found["settings of steps"][0][1]
     assert found["services"][0] == ("fails", "lakeline/mlflow: it has no pod")
+
+
+@pytest.mark.parametrize(
+    ("kind", "namespace", "name", "what", "said"),
+    [
+        ("Secret", "kubeflow", "lakeline-serving", "settings of steps", "lacks LAKELINE_SERVING_TOKEN: a step's pod would not start"),
+        ("ConfigMap", "kubeflow", "lakeline", "settings of steps", "LAKELINE_SERVING_IMAGE"),
+        (
+            "Secret",
+            "lakeline-serving",
+            "lakeline-serving",
+            "settings of servers",
+            "a server's pod would not start. Run: lakeline cluster sec",
+        ),
+        ("Secret", "lakeline-serving", "serving-mlflow", "settings of servers", "lacks MLFLOW_TRACKING_PASSWORD, MLFLOW_TRACKING_USERNAME"),
+        ("ConfigMap", "lakeline-serving", "lakeline", "settings of servers", "lacks MLFLOW_TRACKING_URI"),
+    ],
+)
+def test_what_serving_a_model_lacks_is_told_of(stand: Stand, kind: str, namespace: str, name: str, what: str, said: str):
+    stand([it for it in _whole() if (it["kind"], it["metadata"]["namespace"], it["metadata"]["name"]) != (kind, namespace, name)])
+
+    code, found = _doctor()
+
+    assert code == 1
+    assert found[what][0][0] == "fails"
+    assert said in found[what][0][1]
 
 
 def test_command_finds_the_services_and_their_keys_in_its_environment(stand: Stand, tmp_path: Path):

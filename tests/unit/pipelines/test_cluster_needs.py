@@ -48,6 +48,7 @@ def test_every_step_has_settings_keys_a_limit_of_time_and_of_memory(documents: t
         # Kubeflow Pipelines' plugin, and its launcher, know the variables of MLflow and of the object store otherwise.
         assert variables == {variable(name) for names, _ in parts for name in names}
         assert secrets == {secret: {variable(key) for key in keys} for _, (secret, keys) in parts}
+        assert {secret["secretName"] for secret in executor["secretAsEnv"] if secret["optional"]} <= {PREDICTIONS_SECRET[0]}
         assert int(executor["activeDeadlineSeconds"]) == NEEDS[step].minutes * 60
         assert executor["securityContext"] == {"runAsNonRoot": True}
         container = graph["deploymentSpec"]["executors"][name]["container"]
