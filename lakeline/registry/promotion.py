@@ -98,7 +98,7 @@ def promote(dataset: str, version: int, evaluation: Mapping[str, Any]) -> Decisi
     return decision
 
 
-def promote_by_hand(dataset: str, version: int, why: str) -> int | None:
+def promote_by_hand(dataset: str, version: int, why: str, expect: int | Literal["any"] | None = "any") -> int | None:
     """Make a version the one in production because a person says so, whatever its metrics are.
 
     Parameters
@@ -109,6 +109,8 @@ def promote_by_hand(dataset: str, version: int, why: str) -> int | None:
         Version to promote.
     why
         Reason, which is recorded.
+    expect
+        Version that must be in production for that: what whoever asks for it has judged by. None: no version.
 
     Returns
     -------
@@ -118,8 +120,8 @@ def promote_by_hand(dataset: str, version: int, why: str) -> int | None:
     Raises
     ------
     RegistryError
-        If there is no such version, it can't be loaded or doesn't predict what it predicted when it was made, another version comes into
-        production meanwhile, or the registry is out of reach. Nothing was moved then.
+        If there is no such version, it can't be loaded or doesn't predict what it predicted when it was made, another version than
+        expected is in production or comes there meanwhile, or the registry is out of reach. Nothing was moved then.
     """
     import skops.io  # pyright: ignore[reportUnusedImport]  # noqa: F401  (before MLflow: it looks through every module that there is)
 
@@ -133,7 +135,7 @@ def promote_by_hand(dataset: str, version: int, why: str) -> int | None:
         if not smoke.passed:
             raise RegistryError(f"{dataset} version {version} was not promoted: {smoke.text}")
         now = version_by_alias(client, dataset, PRODUCTION)
-        current = None if now is None else int(now.version)
+        current = (None if now is None else int(now.version)) if expect == "any" else expect
         if current != version:
             put_in_production(client, client.get_model_version(dataset, str(version)), current, [why])
         return current
