@@ -45,3 +45,9 @@ class Experiment(_Part):
     maximum: int = Field(default=100_000, ge=2, description="Number of them a variant at which the test ends without a winner.")
     days: float = Field(default=14, gt=0, description="Days after which the test ends without a winner.")
     key: str | None = Field(default=None, description="Column of the clean rows that holds the key which callers send (Lakeline-Key).")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Experiment:
+        if self.maximum < self.minimum:
+            raise ValueError(f"maximum ({self.maximum}) is less than minimum ({self.minimum})")
+        return self

@@ -64,6 +64,8 @@ def mistakes(things: Any, *changes: tuple[str, str], sql: str | None = None) -> 
          "dataset.yaml line 24: target.column: 'size' is nullable or optional in clean.columns; every row needs it"),
         ("name: things", "name: thinks", "dataset.yaml line 1: name: 'thinks' differs from the name of the folder, 'things'"),
         ("name: things", "name: 'Things!'", "dataset.yaml line 1: name: string should match pattern"),
+        ("search:", "experiment: { minimum: 500, maximum: 100 }\nsearch:",
+         "dataset.yaml line 28: experiment: maximum (100) is less than minimum (500)"),
         ("search:", "search:\n  trials: many", "dataset.yaml line 29: search.trials: input should be a valid integer"),
         ("search:", "search:\n\ttrials: 1", "dataset.yaml line 29: not valid YAML: found character '\\t' that cannot start any token"),
         ("search:", "search: {}\nsearch:", "dataset.yaml line 29: not valid YAML: found duplicate key \"search\""),
