@@ -19,6 +19,16 @@ if TYPE_CHECKING:
 POWERS = {"rmse": 2, "mae": 1}
 """A metric to this power is a mean of losses of rows: of squared, or of absolute errors."""
 
+NEVER = 2**31
+"""Units that no test has."""
+
+_SHARES = 100
+"""Units that the prior of the shares is worth: at a weight of 0.5 its standard deviation is 0.05.
+
+Losing a tenth of a variant's units is what is to be found soon. For 45 % instead of 50 % it takes 1,750 units (median; 1,800 with a prior
+of 10 units, 2,200 of 1,000), for 8 % instead of 10 % 3,400 (4,300; 3,900), and 45 if one variant has none at all (20; 126).
+"""
+
 
 @dataclass(frozen=True)
 class Arm:
@@ -212,7 +222,7 @@ def planned_units(pilot: tuple[Arm, Arm], weight: float, effect: float, errors: 
     Returns
     -------
     int
-        At least 2; a very large number where losses have no mean to improve on.
+        At least 2; NEVER where losses have no mean to improve on.
     """
     from scipy import stats
 
@@ -221,17 +231,36 @@ def planned_units(pilot: tuple[Arm, Arm], weight: float, effect: float, errors: 
     variance = _pooled(production, challenger)
     found = mean * (1 - (1 - effect) ** power)
     if found <= 0:
-        return 2**31
+        return NEVER
     quantiles = stats.norm.isf(errors[0]) + stats.norm.isf(errors[1])
     total = quantiles**2 * variance * (1 / weight + 1 / (1 - weight)) / found**2
     return max(2, math.ceil(total * min(weight, 1 - weight)))
 
 
-def mismatch(production: int, challenger: int, weight: float) -> float:
-    """Probability of shares at least as far from the weight as these, by chance (chi-square test); 1 if there are no units."""
-    from scipy import stats
+def mismatch(production: Numbers, challenger: Numbers, weight: float) -> Any:
+    """Evidence that units were not shared out by the weight, which may be looked at as often as one likes.
 
-    total = production + challenger
-    if not total:
-        return 1.0
-    return float(stats.chisquare([production, challenger], [total * (1 - weight), total * weight]).pvalue)
+    The Bayes factor of a share drawn from Beta(k w, k (1 - w)) against the weight w is, for x of n units, B(kw + x, k(1-w) + n - x) /
+    (B(kw, k(1-w)) w^x (1-w)^(n-x)). Where the weight is the share it is a non-negative martingale that starts at 1, so it ever reaches
+    1 / p with a probability of at most p (Ville's inequality), from the first unit on and for any number of looks: Lindon and Malek,
+    "Anytime-Valid Inference for Multinomial Count Data", NeurIPS 2022. A chi-square test is for one look, and for many units.
+
+    Parameters
+    ----------
+    production, challenger
+        Units of each.
+    weight
+        Fraction of the units that is the challenger's.
+
+    Returns
+    -------
+    float or array
+        An upper bound of the probability that such shares, or any that tell as much, are ever seen by chance; 1 if there are no units.
+    """
+    import numpy as np
+    from scipy.special import betaln
+
+    a, b = _SHARES * weight, _SHARES * (1 - weight)
+    by_chance = np.multiply(challenger, np.log(weight)) + np.multiply(production, np.log1p(-weight))
+    evidence = betaln(np.add(challenger, a), np.add(production, b)) - betaln(a, b) - by_chance
+    return np.exp(-np.maximum(evidence, 0))

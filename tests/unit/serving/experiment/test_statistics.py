@@ -185,8 +185,36 @@ def test_uneven_weights_need_more_units_in_all():
     assert uneven / 0.1 > even / 0.5
 
 
+def _shares(real: float, weight: float, units: int, tests: int) -> tuple[np.ndarray, np.ndarray]:
+    """Units at each of 400 looks, and what the check of the shares says then, shape (tests, looks)."""
+    chance = np.random.default_rng(23)
+    at = np.unique(np.geomspace(1, units, 400).astype(int))
+    challengers = np.cumsum(chance.binomial(np.diff(at, prepend=0), real, size=(tests, len(at))), axis=1).astype(np.float64)
+    return at, mismatch(at - challengers, challengers, weight)
+
+
+@pytest.mark.parametrize("weight", [0.5, 0.1, 0.05, 0.01])
+def test_honest_shares_end_no_more_tests_than_stated_however_often_one_looks(weight: float):
+    """From the first unit on, where a chi-square test at every look ends between 1 and 11 of 100."""
+    seen = (_shares(weight, weight, 200_000, 10_000)[1] < 0.001).any(axis=1)
+    assert seen.mean() <= 0.001
+
+
 @pytest.mark.parametrize(
-    ("production", "challenger", "weight", "well"), [(900, 100, 0.1, True), (9_000, 1_000, 0.5, False), (0, 0, 0.5, True)]
+    ("real", "weight", "soon"), [(0.45, 0.5, 3_000), (0.4, 0.5, 800), (0.08, 0.1, 7_000), (0.0, 0.5, 60), (0.0, 0.1, 200)]
 )
-def test_shares_that_are_not_the_weight_are_seen(production: int, challenger: int, weight: float, well: bool):
-    assert (mismatch(production, challenger, weight) >= 0.001) == well
+def test_shares_that_are_not_the_weight_are_seen_soon(real: float, weight: float, soon: int):
+    at, found = _shares(real, weight, soon, 500)
+    assert at[-1] == soon
+    assert (found < 0.001).any(axis=1).mean() >= 0.9
+
+
+def test_shares_are_judged_by_the_beta_binomial_bayes_factor():
+    """By the probabilities of SciPy's own distributions, without logarithms of Beta functions."""
+    x, n, weight = 30, 40, 0.5
+    evidence = stats.betabinom.pmf(x, n, 100 * weight, 100 * (1 - weight)) / stats.binom.pmf(x, n, weight)
+    assert mismatch(n - x, x, weight) == pytest.approx(1 / evidence)
+    assert evidence > 1
+    assert mismatch(0, 0, 0.5) == 1.0
+    assert mismatch(9_000, 1_000, 0.1) == 1.0
+    assert mismatch(9_000, 1_000, 0.5) < 1e-100
