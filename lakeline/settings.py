@@ -4,7 +4,7 @@ import functools
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lakeline import __version__
@@ -16,6 +16,20 @@ _PROJECT = Path(__file__).resolve().parent.parent
 def _default_home() -> Path:
     """State of a checkout stays in the checkout; an installed package keeps it in the user's home."""
     return _PROJECT / ".lakeline" if (_PROJECT / "pyproject.toml").is_file() else Path.home() / ".lakeline"
+
+
+def bearer(token: str) -> str:
+    """Give a bearer token without the end of line that a file has.
+
+    Raises
+    ------
+    ValueError
+        If no header can carry it: says so in words that follow the name of where it is from, and never repeats it.
+    """
+    told = token.rstrip("\r\n")
+    if not told or not all("!" <= character <= "~" for character in told):
+        raise ValueError("can't be sent: it is empty, or has a blank in it, or what is no visible ASCII character")
+    return told
 
 
 class Settings(BaseSettings):
@@ -47,6 +61,11 @@ class Settings(BaseSettings):
     serving_token: SecretStr | None = None
     serving_port: int = Field(default=8080, ge=1, le=65535)
     predictions: str | None = None
+
+    @field_validator("serving_token")
+    @classmethod
+    def _carried(cls, token: SecretStr | None) -> SecretStr | None:
+        return SecretStr(bearer(token.get_secret_value())) if token else None
 
     @property
     def hook_address(self) -> str | None:
@@ -89,4 +108,6 @@ def get_settings() -> Settings:
         wrong = error.errors()[0]
         name = str(wrong["loc"][0])
         variable = name if name.isupper() else f"LAKELINE_{name.upper()}"
+        if wrong["type"] == "value_error":  # what a check of ours says, without the value: it may be a secret
+            raise UsageError(f"{variable} {wrong['msg'].removeprefix('Value error, ')}.") from None
         raise UsageError(f"{variable} is {wrong['input']!r}. {wrong['msg']}.") from None
