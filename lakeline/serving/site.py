@@ -111,7 +111,19 @@ def holder(run: str, what: str) -> str:
     return run or f"{what} of {person()} ({platform.node()}, process {os.getpid()})"
 
 
-def authorization() -> dict[str, str]:
-    """Header by which a server knows us; empty where LAKELINE_SERVING_TOKEN isn't set."""
-    token = get_settings().serving_token
-    return {"Authorization": f"Bearer {token.get_secret_value()}"} if token else {}
+def authorization(model: str | None = None) -> dict[str, str]:
+    """Header by which servers know us: LAKELINE_SERVING_TOKEN; empty where that isn't set.
+
+    Parameters
+    ----------
+    model
+        Whose servers are asked, if they are ours: on this machine they go on asking for the token that they were started with,
+        whoever swaps a version for another. Not for an address that somebody names: it would be told the token.
+    """
+    settings = get_settings()
+    token = settings.serving_token.get_secret_value() if settings.serving_token else None
+    if token is None and model and settings.serving == "local":
+        from lakeline.serving.local.folder import TOKEN, Folder
+
+        token = Folder(model).read().place.get(TOKEN)
+    return {"Authorization": f"Bearer {token}"} if token else {}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lakeline.errors import LakelineError, RolloutFailed
 from lakeline.serving.environment import PREFIX
 from lakeline.serving.local.child import Child
+from lakeline.serving.local.folder import PLACE
 from lakeline.serving.local.listening import HOST, join, listen
 from lakeline.serving.local.processes import alive
 
@@ -127,7 +128,7 @@ class Arm:
             await _cancel(self._rollout)
             await _cancel(self._repair)
             if forget:
-                self.state.wanted = self.state.served = self.state.problem = None
+                self.state.wanted = self.state.served = self.state.problem = self.state.place = None
             leaving, self._serving = self._serving, []
             for child in leaving:
                 self._leave(child)
@@ -157,6 +158,7 @@ class Arm:
         await _cancel(self._repair)
         old, self._serving = self._serving, fresh
         self.state.served, self._settings = plan, settings
+        self.state.place = {name: text for name, text in settings.items() if name in PLACE}
         self.state.crashes, self.state.problem, self._ended = 0, None, []
         for child in fresh:
             self._watch(child)

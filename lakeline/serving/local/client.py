@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lakeline.errors import RolloutFailed, ServingError
 from lakeline.serving.environment import PREFIX
+from lakeline.serving.local.folder import PLACE, PREDICTIONS, TOKEN
 from lakeline.settings import get_settings
 
 if TYPE_CHECKING:
@@ -33,14 +34,18 @@ _OF_A_STEP = frozenset({"TMPDIR", "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "PYTHONU
 
 
 def environment_of_servers() -> dict[str, str]:
-    """Environment of the supervisor and its servers: this process's, less what is a step's own and what MLflow is asked with."""
+    """Environment of servers: this process's, less what is a step's own and what MLflow is asked with.
+
+    Of their place it says what was set here. What wasn't, the supervisor knows.
+    """
     settings = get_settings()
     foreign = ("MLFLOW_", "LAKELINE_", "KFP_", "_KFP_", "KF_PIPELINES_", "PYTEST_")
     kept = {name: text for name, text in os.environ.items() if (not name.startswith(foreign) and name not in _OF_A_STEP) or name in _TUNED}
-    predictions = settings.predictions_url
-    kept[f"{PREFIX}PREDICTIONS"] = predictions if "://" in predictions else os.path.abspath(predictions)  # noqa: PTH100 (it may not exist)
+    predictions = settings.predictions
+    if predictions:
+        kept[PREDICTIONS] = predictions if "://" in predictions else os.path.abspath(predictions)  # noqa: PTH100 (it may not exist)
     if settings.serving_token:
-        kept[f"{PREFIX}TOKEN"] = settings.serving_token.get_secret_value()
+        kept[TOKEN] = settings.serving_token.get_secret_value()
     return kept
 
 
@@ -172,6 +177,7 @@ def _start(folder: Folder) -> bool:
     """Start a supervisor; False if it ended because there is one, or for another reason, which is in the log."""
     told, ready = os.pipe()
     log = folder.open_log()
+    environment = {name: text for name, text in environment_of_servers().items() if name not in PLACE}  # that comes with what it is asked
     try:
         with subprocess.Popen(
             [sys.executable, "-m", MODULE, folder.model, str(ready)],
@@ -179,7 +185,7 @@ def _start(folder: Folder) -> bool:
             stdout=log,
             stderr=log,
             cwd=folder.path,
-            env={**environment_of_servers(), "LAKELINE_HOME": str(get_settings().home.resolve())},
+            env={**environment, "LAKELINE_HOME": str(get_settings().home.resolve())},
             pass_fds=(ready,),
             start_new_session=True,
         ):

@@ -10,10 +10,16 @@ from urllib.parse import quote
 
 from pydantic import TypeAdapter
 
-from lakeline.errors import UsageError
+from lakeline.errors import ServingError, UsageError
+from lakeline.serving.environment import PREFIX
 from lakeline.serving.local.processes import Identity
 from lakeline.serving.release import VARIANTS, Release, Variant
 from lakeline.settings import get_settings
+
+TOKEN, PREDICTIONS = f"{PREFIX}TOKEN", f"{PREFIX}PREDICTIONS"
+
+PLACE = frozenset({TOKEN, PREDICTIONS})
+"""What servers are told of their place: who swaps a version without naming these leaves them as they are."""
 
 LOG_BYTES = 16 * 2**20
 """Size at which a log is set aside as `log.1`, in place of the one before."""
@@ -73,6 +79,8 @@ class ArmState:
         Times that a server was started anew because it ended by itself, since the last rollout.
     problem
         Why it doesn't serve as it should.
+    place
+        Those of `PLACE` that the servers of `served` were told; None if there are none.
     """
 
     wanted: Plan | None = None
@@ -81,6 +89,7 @@ class ArmState:
     servers: list[Server] = field(default_factory=list[Server])
     crashes: int = 0
     problem: str | None = None
+    place: dict[str, str] | None = None
 
 
 @dataclass
@@ -97,12 +106,20 @@ class State:
         By variant.
     trials
         Servers apart from all traffic.
+    foreground
+        Process with which all that serves ends.
     """
 
     supervisor: Identity | None = None
     socket: str = ""
     arms: dict[Variant, ArmState] = field(default_factory=lambda: {variant: ArmState() for variant in VARIANTS})
     trials: list[Identity] = field(default_factory=list[Identity])
+    foreground: Identity | None = None
+
+    @property
+    def place(self) -> dict[str, str]:
+        """What servers are told of their place where nobody says otherwise: what those are told that serve."""
+        return next((arm.place for arm in self.arms.values() if arm.place), {})
 
 
 class Folder:
@@ -135,11 +152,25 @@ class Folder:
         return self
 
     def read(self) -> State:
-        """State that was left; an empty one if there is none, or none that this code can read."""
+        """State that was left; an empty one if there is none.
+
+        Raises
+        ------
+        ServingError
+            If it can't be read: what is not known to serve may serve all the same.
+        """
+        path = self.path / "state.json"
         try:
-            return TypeAdapter(State).validate_json((self.path / "state.json").read_bytes())
-        except (OSError, ValueError):
+            return TypeAdapter(State).validate_json(path.read_bytes())
+        except FileNotFoundError:
             return State()
+        except OSError as error:
+            raise ServingError(f"{path} can't be read: {error.strerror}. LAKELINE_HOME must be a folder of this user's.") from None
+        except ValueError:
+            raise ServingError(
+                f"{path} is damaged, or of another version of Lakeline: what serves {self.model} isn't known. Move it away, end the "
+                f"processes lakeline.serving.local.supervisor and lakeline.serving.server of this model, and serve it anew."
+            ) from None
 
     def write(self, state: State) -> None:
         """Leave a state, whole or not at all."""

@@ -11,13 +11,12 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from lakeline.errors import DeploymentUnderWay, ServingError
-from lakeline.serving.environment import PREFIX
 from lakeline.serving.local.child import PATIENCE
 from lakeline.serving.local.client import ask, checked, connect, connect_or_start, environment_of_servers
 from lakeline.serving.local.files import files_of, trim
-from lakeline.serving.local.folder import ArmState, Folder, Plan, Server
+from lakeline.serving.local.folder import PREDICTIONS, TOKEN, ArmState, Folder, Plan, Server
 from lakeline.serving.local.listening import HOST
-from lakeline.serving.local.processes import alive
+from lakeline.serving.local.processes import Identity, alive, identify
 from lakeline.serving.release import VARIANTS, Route
 from lakeline.settings import get_settings
 
@@ -87,9 +86,8 @@ class LocalSite:
         """Start one server of a release apart from all traffic; what it answers isn't logged."""
         folder = Folder(release.model)
         plan = Plan(release, str(files_of(folder, release)), 1, serving.deadline)
-        settings = {name: text for name, text in environment_of_servers().items() if name != f"{PREFIX}PREDICTIONS"}
         with connect_or_start(folder) as line:
-            line.send({"do": "trial", "plan": asdict(plan), "settings": settings})
+            line.send({"do": "trial", "plan": asdict(plan), "settings": environment_of_servers() | {PREDICTIONS: ""}})
             answer = line.receive(serving.deadline + _SLACK)
             if answer is None:
                 raise ServingError(f"{release.model}: the supervisor of its servers ended. Its log: {folder.log}")
@@ -168,7 +166,7 @@ class LocalSite:
         Each is `{"event": ..., "message": ..., "warning": ...}`; they end when somebody else stops the servers.
         """
         with connect_or_start(Folder(model)) as line:
-            line.send({"do": "attend"})
+            line.send({"do": "attend", "process": asdict(identify(os.getpid()) or Identity(os.getpid(), ""))})
             try:
                 yield iter(lambda: line.receive(None), None)
             finally:
@@ -178,9 +176,9 @@ class LocalSite:
         """What is known of a model's servers on this machine, as JSON can hold it."""
         folder = Folder(model)
         state = folder.read()
-        supervisor = state.supervisor.pid if state.supervisor and alive(state.supervisor) else None
+        supervisor, foreground = (found.pid if found and alive(found) else None for found in (state.supervisor, state.foreground))
         variants = {variant: _told(arm) for variant, arm in state.arms.items() if arm.wanted or _there(arm)}
-        return {"model": model, "supervisor": supervisor, "log": str(folder.log), "variants": variants}
+        return {"model": model, "supervisor": supervisor, "foreground": foreground, "log": str(folder.log), "variants": variants}
 
     def _withdraw(self, model: str, variants: tuple[Variant, ...]) -> None:
         folder = Folder(model)
@@ -204,6 +202,7 @@ def _told(arm: ArmState) -> dict[str, Any]:
     return {
         "url": f"http://{HOST}:{arm.port}" if arm.port else None,
         "version": release.version if release else None,
+        "token": TOKEN in (arm.place or {}),
         "servers": [{**asdict(server), "process": server.process.pid} for server in _there(arm)],
         "started_anew": arm.crashes,
         "problem": arm.problem,

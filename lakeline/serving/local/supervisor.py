@@ -19,10 +19,11 @@ from pydantic import TypeAdapter
 from lakeline.errors import LakelineError, RolloutFailed
 from lakeline.serving.local.arm import Arm
 from lakeline.serving.local.child import Child
-from lakeline.serving.local.folder import Folder, Plan
+from lakeline.serving.local.folder import PREDICTIONS, Folder, Plan
 from lakeline.serving.local.listening import HOST, control, listen
-from lakeline.serving.local.processes import identify, send
+from lakeline.serving.local.processes import Identity, identify, send
 from lakeline.serving.release import VARIANTS, Variant
+from lakeline.settings import get_settings
 
 IDLE = 3.0
 """Seconds without a client and without anything to serve, after which it ends."""
@@ -50,6 +51,7 @@ class Supervisor:
         self._state = folder.read()
         for left in self._state.trials:
             send(left, signal.SIGKILL)
+        self._state.foreground = None
         _remove(self._state.socket)
         self._arms: dict[Variant, Arm] = {variant: Arm(folder, self._state.arms[variant], self._save, self._note) for variant in VARIANTS}
         self._trials: list[Child] = []
@@ -72,7 +74,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopped.set)
         for arm in self._arms.values():
-            arm.restore(dict(os.environ))
+            arm.restore(self._environment(os.environ))
         self._save()
         server = await asyncio.start_unix_server(self._client, sock=listener, limit=_REQUEST)
         os.write(ready, b"ready\n")
@@ -118,18 +120,18 @@ class Supervisor:
         match asked["do"]:
             case "roll_out":
                 plan = _PLAN.validate_python(asked["plan"])
-                await self._arms[plan.release.variant].roll_out(plan, asked["settings"], asked["port"])
+                await self._arms[plan.release.variant].roll_out(plan, self._environment(asked["settings"]), asked["port"])
                 await _tell(writer, {})
             case "compare":
                 plan = _PLAN.validate_python(asked["plan"])
-                await _tell(writer, {"same": self._arms[plan.release.variant].is_serving(plan, asked["settings"])})
+                await _tell(writer, {"same": self._arms[plan.release.variant].is_serving(plan, self._environment(asked["settings"]))})
             case "withdraw":
                 await asyncio.gather(*(self._arms[variant].withdraw() for variant in asked["variants"]))
                 await _tell(writer, {})
             case "trial":
-                await self._trial(_PLAN.validate_python(asked["plan"]), asked["settings"], reader, writer)
+                await self._trial(_PLAN.validate_python(asked["plan"]), self._environment(asked["settings"]), reader, writer)
             case "attend":
-                await self._attend(reader, writer)
+                await self._attend(Identity(**asked["process"]), reader, writer)
             case _:
                 raise RolloutFailed(f"the supervisor is of another version of Lakeline. End it: lakeline serve {self._folder.model} --stop")
 
@@ -159,13 +161,19 @@ class Supervisor:
                 self._trials.remove(child)
                 self._save()
 
-    async def _attend(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _environment(self, said: Mapping[str, str]) -> dict[str, str]:
+        """Environment of a server: what is said, and of its place what isn't said as those have it that serve."""
+        return {PREDICTIONS: get_settings().predictions_url, **self._state.place, **said}
+
+    async def _attend(self, process: Identity, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Tell a client what happens, and stop serving when it leaves."""
         self._attending.add(writer)
-        try:
+        self._state.foreground = process
+        self._save()
+        with contextlib.suppress(ConnectionError):  # it was killed before it read the last of it
             await reader.read()
-        finally:
-            self._attending.discard(writer)
+        self._attending.discard(writer)
+        self._state.foreground = None
         await asyncio.gather(*(arm.withdraw() for arm in self._arms.values()))
         self._stopped.set()
 

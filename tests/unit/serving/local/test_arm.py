@@ -16,7 +16,7 @@ from lakeline.errors import RolloutFailed, ServingError
 from lakeline.serving.local import arm as arm_module
 from lakeline.serving.local import child as child_module
 from lakeline.serving.local.arm import Arm
-from lakeline.serving.local.folder import ArmState, Folder, Plan, Server
+from lakeline.serving.local.folder import TOKEN, ArmState, Folder, Plan, Server
 from lakeline.serving.local.processes import Identity, alive, identify, send, wait
 from lakeline.serving.release import Release
 
@@ -85,14 +85,15 @@ def test_one_version_takes_the_place_of_another_on_the_same_socket(stage: Stage)
         port, first = arm.state.port, arm.servers
         assert await hear(arm) == "version 1"
 
-        await arm.roll_out(stage.plan(2, workers=2), stage.settings, 0)
+        await arm.roll_out(stage.plan(2, workers=2), stage.settings | {TOKEN: "sesame"}, 0)
 
         assert arm.state.port == port
         assert await hear(arm) == "version 2"
         assert not any(alive(server.process) for server in first)
         assert [(server.version, server.role) for server in arm.servers] == [(2, "serving")] * 2
+        assert arm.state.place == {TOKEN: "sesame"}
         await arm.withdraw()
-        assert (arm.servers, arm.state.wanted, arm.idle) == ([], None, True)
+        assert (arm.servers, arm.state.wanted, arm.state.place, arm.idle) == ([], None, None, True)
         with pytest.raises(ConnectionRefusedError):
             await hear(arm)
 

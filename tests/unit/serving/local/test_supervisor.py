@@ -15,8 +15,10 @@ import pytest
 from lakeline.errors import ServingError, UsageError
 from lakeline.serving.local import client, files, folder
 from lakeline.serving.local.client import ask, connect, connect_or_start, environment_of_servers
-from lakeline.serving.local.folder import Folder
+from lakeline.serving.local.folder import PLACE, PREDICTIONS, TOKEN, ArmState, Folder, State
 from lakeline.serving.local.processes import Identity, alive, identify, send, wait
+from lakeline.serving.local.supervisor import Supervisor
+from lakeline.serving.site import authorization
 from lakeline.settings import get_settings
 from tests.ferries import NAME, end_all
 
@@ -102,11 +104,34 @@ def test_one_that_does_not_start_is_told_of(here: Folder, monkeypatch: pytest.Mo
     assert "No module named" in here.log.read_text()
 
 
-def test_state_that_nobody_can_read_is_no_state(here: Folder):
+def test_state_that_nobody_can_read_is_told_from_none(here: Folder, home: Path):
+    assert here.read() == State()
     here.make()
+    state = here.path / "state.json"
     for text in ("", "{", "[]", '{"arms": 3}'):
-        (here.path / "state.json").write_text(text)
-        assert here.read() == folder.State()
+        state.write_text(text)
+        with pytest.raises(ServingError, match=f"{state} is damaged.*what serves ferries isn't known"):
+            here.read()
+    state.unlink()
+    (home / "file").touch()
+    here.path = home / "file"
+    with pytest.raises(ServingError, match=r"can't be read: Not a directory\. LAKELINE_HOME"):
+        here.read()
+    here.path = state.parent
+
+
+def test_servers_keep_their_place_whoever_swaps_them(here: Folder, home: Path, monkeypatch: pytest.MonkeyPatch):
+    assert Supervisor(here.make())._environment({}) == {PREDICTIONS: str(home / "predictions")}
+    here.write(State(arms={"production": ArmState(place={TOKEN: "sesame", PREDICTIONS: "s3://log"}), "challenger": ArmState()}))
+    later = Supervisor(here)
+
+    assert later._environment({"A": "b"}) == {"A": "b", TOKEN: "sesame", PREDICTIONS: "s3://log"}
+    assert later._environment({TOKEN: "another"}) == {TOKEN: "another", PREDICTIONS: "s3://log"}
+    assert authorization(NAME) == {"Authorization": "Bearer sesame"}
+    assert authorization() == {}
+    monkeypatch.setenv("LAKELINE_SERVING_TOKEN", "another")
+    get_settings.cache_clear()
+    assert authorization(NAME) == {"Authorization": "Bearer another"}
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", ".hidden"])
@@ -134,6 +159,11 @@ def test_servers_are_told_nothing_that_is_not_theirs(home: Path, monkeypatch: py
     assert [told[name] for name in ("AWS_ENDPOINT_URL", "LAKELINE_SERVE_MAX_ROWS", "LAKELINE_SERVE_TOKEN")] == ["yes"] * 3
     assert told["LAKELINE_SERVE_PREDICTIONS"] == str(Path("log").resolve())  # wherever a server is started
     assert told["PATH"] == os.environ["PATH"]
+
+    monkeypatch.delenv("LAKELINE_SERVING_TOKEN")
+    monkeypatch.delenv("LAKELINE_PREDICTIONS")
+    get_settings.cache_clear()
+    assert not PLACE & environment_of_servers().keys()  # that is for the supervisor to know
 
 
 def test_files_are_kept_of_what_is_used_and_of_the_last_few(here: Folder):
