@@ -16,6 +16,7 @@ from pipelines.commands import (
     experiment,
     lake,
     models,
+    predict,
     project,
     promote,
     report,
@@ -53,7 +54,7 @@ app.command("upload")(submit.upload)
 app.command("runs")(submit.runs)
 app.command("models")(models.models)
 app.command("serve")(serve.serve)
-app.command("predict")(serve.predict)
+app.command("predict")(predict.predict)
 app.command("reproduce")(models.reproduce)
 app.command("promote")(promote.promote)
 app.command("rollback")(promote.rollback)

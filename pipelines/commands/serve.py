@@ -1,4 +1,4 @@
-"""`lakeline serve` and `lakeline predict`: a model's servers on this machine, and rows of a file to a server."""
+"""`lakeline serve`: a model's servers on this machine."""
 
 from __future__ import annotations
 
@@ -14,14 +14,10 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from lakeline.data.servingspec import Serving
-    from lakeline.serving.asking import Answered
     from lakeline.serving.local.site import LocalSite
     from lakeline.serving.release import Release
 
 MODEL = Annotated[str, typer.Argument(help="Name of the model, which is that of its data set.", show_default=False)]
-
-_PATIENCE = 2.0
-"""Seconds after which a person is shown that something happens."""
 
 
 def serve(
@@ -47,24 +43,29 @@ def serve(
       lakeline serve NAME --stop
 
     With LAKELINE_SERVING_TOKEN set, callers must send it (Authorization: Bearer ...). Predictions are logged under LAKELINE_PREDICTIONS.
+    Whoever swaps the version where these aren't set leaves them as they are; to have them no longer: --stop, and serve again.
 
-    JSON (with --status, --stop or --detach): model, supervisor (process, or null), log, variants (production, and challenger in an A/B
-    test: url, version, servers, started_anew, problem, route).
+    JSON (with --status, --stop or --detach): model, supervisor and foreground (process, or null), log, variants (production, and
+    challenger in an A/B test: url, version, token (whether callers must send one), servers, started_anew, problem, route).
     """
     import json
 
     from lakeline.errors import UsageError
     from lakeline.serving.local.site import LocalSite
+    from lakeline.serving.site import holder
     from pipelines.show import Console
 
     if stop + status + detach > 1 or ((stop or status) and (version or port or workers)):
         raise UsageError("--stop and --status go alone; --detach goes with --version, --port and --workers.")
     console, site = Console(as_json), LocalSite(port, workers)
+    ended: list[str] = []
     if stop:
+        ended = _servers(site.status(model))
         site.stop(model)
     elif detach:
-        with site.hold(model, _me()):
-            _check_port(site, model, port)
+        with site.hold(model, holder("", "lakeline serve")):
+            _check_place(site, model, port)
+            _announce(model, version)
             _roll_out(site, model, version)
     elif not status:
         _in_foreground(site, model, version, console)
@@ -72,6 +73,8 @@ def serve(
     found = site.status(model)
     if as_json:
         typer.echo(json.dumps(found))
+    elif ended:
+        console.say(f"Ended: {', '.join(ended)}.")
     else:
         _show(found, console)
 
@@ -81,23 +84,19 @@ def _in_foreground(site: LocalSite, model: str, version: int | None, console: An
     import contextlib
     import signal
 
-    from lakeline.errors import ServingError
-
-    release = _release(model, version)
+    from lakeline.serving.site import holder
 
     def end(number: int, frame: FrameType | None) -> NoReturn:
         console.say("Ending: requests under way are answered.")
         raise typer.Exit
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
     with contextlib.ExitStack() as held:
-        held.enter_context(site.hold(model, _me()))
-        if any(variant["servers"] for variant in site.status(model)["variants"].values()):
-            raise ServingError(
-                f"{model} is served on this machine already. To look at it: lakeline serve {model} --status. To serve a version in place "
-                f"of the one that it is: lakeline serve {model} --version N --detach. To end it: lakeline serve {model} --stop"
-            )
+        held.enter_context(site.hold(model, holder("", "lakeline serve")))
+        _check_unserved(site, model)
+        _announce(model, version)
+        release = _release(model, version)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, end)
         with site.attend(model) as events:
             site.roll_out(release, _serving(release))
             held.close()
@@ -126,12 +125,38 @@ def _roll_out(site: LocalSite, model: str, version: int | None) -> None:
         raise
 
 
-def _check_port(site: LocalSite, model: str, port: int | None) -> None:
+def _check_unserved(site: LocalSite, model: str) -> None:
     from lakeline.errors import ServingError
 
-    now = site.status(model)["variants"].get("production")
+    found = site.status(model)
+    if found["foreground"]:
+        where = f"in the foreground of process {found['foreground']}"
+        raise ServingError(f"{model} is served on this machine already, {where}. To end it: Ctrl-C there, or lakeline serve {model} --stop")
+    if _servers(found):
+        raise ServingError(
+            f"{model} is served on this machine already. To look at it: lakeline serve {model} --status. To serve a version in place "
+            f"of the one that it is: lakeline serve {model} --version N --detach. To end it: lakeline serve {model} --stop"
+        )
+
+
+def _check_place(site: LocalSite, model: str, port: int | None) -> None:
+    """Refuse what can't be promised: to outlive a command that all servers end with, and to move to another port."""
+    from lakeline.errors import ServingError
+
+    found = site.status(model)
+    if found["foreground"]:
+        raise ServingError(
+            f"{model} is served in the foreground of process {found['foreground']}, and ends with it. End that one first (Ctrl-C, or "
+            f"lakeline serve {model} --stop). To swap the version that it serves: lakeline promote {model} N --why ..."
+        )
+    now = found["variants"].get("production")
     if port and now and now["servers"] and now["url"] and not now["url"].endswith(f":{port}"):
         raise ServingError(f"{model} is served at {now['url']}, which stays while it is. End it first: lakeline serve {model} --stop")
+
+
+def _announce(model: str, version: int | None) -> None:
+    """Say at once what takes a while."""
+    typer.echo(f"Starting {model} version {version} ..." if version else f"Starting {model}, the version in production ...", err=True)
 
 
 def _release(model: str, version: int | None) -> Release:
@@ -139,6 +164,7 @@ def _release(model: str, version: int | None) -> Release:
     import tempfile
 
     from lakeline.errors import UsageError
+    from lakeline.lineage import person
     from lakeline.registry.deployed import standing, version_tags
     from lakeline.registry.files import DIGEST_TAG, fetch_version
     from lakeline.serving.release import Release
@@ -153,7 +179,7 @@ def _release(model: str, version: int | None) -> Release:
     if digest is None:  # registered by something else than us
         with tempfile.TemporaryDirectory(prefix="lakeline-") as folder:
             digest = fetch_version(model, number, Path(folder))
-    return Release(model, number, digest, data_commit=tags.get("data_commit", ""), actor=_me())
+    return Release(model, number, digest, data_commit=tags.get("data_commit", ""), actor=person())
 
 
 def _serving(release: Release) -> Serving:
@@ -162,10 +188,10 @@ def _serving(release: Release) -> Serving:
     return serving_of(release)
 
 
-def _me() -> str:
-    from lakeline.lineage import person
-
-    return f"lakeline serve of {person()}"
+def _servers(found: dict[str, Any]) -> list[str]:
+    """Name the servers that there are."""
+    servers = [server for variant in found["variants"].values() for server in variant["servers"]]
+    return [f"version {server['version']} (process {server['process']})" for server in servers]
 
 
 def _show(found: dict[str, Any], console: Any) -> None:
@@ -176,7 +202,8 @@ def _show(found: dict[str, Any], console: Any) -> None:
         return
     for name, variant in found["variants"].items():
         at = f" at {variant['url']}" if variant["url"] else ""
-        console.say(f"{name}: version {variant['version'] or 'none'}{at}")
+        who = "; callers must send the token" if variant["token"] else "; anybody on this machine may call"
+        console.say(f"{name}: version {variant['version'] or 'none'}{at}{who if variant['servers'] else ''}")
         for server in variant["servers"]:
             since = datetime.fromtimestamp(server["since"]).astimezone().strftime("%Y-%m-%d %H:%M:%S")
             console.say(f"  process {server['process']}: version {server['version']}, {server['role']}, since {since}")
@@ -186,6 +213,8 @@ def _show(found: dict[str, Any], console: Any) -> None:
             console.rich.print(f"  {line}", markup=False)
     if found["supervisor"] is None:
         console.say(f"No supervisor runs: nobody starts a server anew that ends. Do: lakeline serve {found['model']} --detach")
+    if found["foreground"]:
+        console.say(f"It ends with process {found['foreground']}, in whose foreground it is served.")
     console.say(f"log: {found['log']}")
 
 
@@ -196,89 +225,3 @@ def _notes(variant: dict[str, Any]) -> Iterator[str]:
         yield variant["problem"]
     if variant["route"]:
         yield f"passes {variant['route']['weight']:.0%} of the requests on to {variant['route']['peer']}."
-
-
-def predict(
-    model: MODEL,
-    file: Annotated[Path, typer.Argument(help="Rows: CSV with a header, Parquet, JSON, or JSON lines.", show_default=False)],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where they go (.csv, .parquet, .json); else stdout.")] = None,
-    url: Annotated[str | None, typer.Option(help="Address of the server; else that of this model here.")] = None,
-    as_json: JSON = False,
-) -> None:
-    """Have a server predict the rows of a file: one number for each, in their order.
-
-    For example:
-
-      lakeline predict NAME rows.parquet
-
-      lakeline predict NAME rows.csv --output predictions.csv --url http://127.0.0.1:8080
-
-    Columns that the model doesn't take stay here. The token, if the server wants one, is LAKELINE_SERVING_TOKEN.
-
-    JSON: model, url, rows, versions (those that answered), predictions (unless they go to --output).
-    """
-    import json
-
-    from lakeline.errors import UsageError
-    from lakeline.serving.asking import predict as ask
-    from lakeline.serving.site import authorization, open_site
-
-    if output and output.suffix.lower() not in _WRITERS:
-        raise UsageError(f"{output}: predictions are written to a file whose name ends with {', '.join(_WRITERS)}.")
-    address = url.rstrip("/") if url else open_site().url(model)
-    predictions: list[float] = []
-    versions: set[str] = set()
-    for answered in _shown(ask(address, authorization(), file)):
-        predictions += answered.predictions
-        versions |= {answered.version} if answered.version else set()
-    if output:
-        _WRITERS[output.suffix.lower()](output, predictions)
-    told = {"model": model, "url": address, "rows": len(predictions), "versions": sorted(versions)}
-    if as_json:
-        typer.echo(json.dumps(told if output else told | {"predictions": predictions}))
-    elif output:
-        by = f" by version {', '.join(told['versions'])}" if versions else ""
-        typer.echo(f"{len(predictions):,} predictions{by}: {output}")
-    else:
-        for value in predictions:
-            typer.echo(repr(value))
-
-
-def _shown(answers: Iterator[Answered]) -> Iterator[Answered]:
-    """Show a person how far it is, if that takes longer than they like to wait."""
-    import time
-
-    from rich.console import Console
-    from rich.status import Status
-
-    console, began, rows = Console(stderr=True), time.monotonic(), 0
-    shown = Status("", console=console)
-    try:
-        for answered in answers:
-            rows += len(answered.predictions)
-            if console.is_terminal and time.monotonic() - began > _PATIENCE:
-                shown.update(f"{rows:,} rows predicted")
-                shown.start()
-            yield answered
-    finally:
-        shown.stop()
-
-
-def _write_csv(path: Path, predictions: list[float]) -> None:
-    path.write_text("prediction\n" + "".join(f"{value!r}\n" for value in predictions))
-
-
-def _write_json(path: Path, predictions: list[float]) -> None:
-    import json
-
-    path.write_text(json.dumps({"predictions": predictions}) + "\n")
-
-
-def _write_parquet(path: Path, predictions: list[float]) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    pq.write_table(pa.table({"prediction": pa.array(predictions, pa.float64())}), path)
-
-
-_WRITERS = {".csv": _write_csv, ".json": _write_json, ".parquet": _write_parquet}

@@ -11,10 +11,14 @@ import httpx
 import pyarrow.parquet as pq
 import pytest
 
+from lakeline.data.servingspec import Serving
 from lakeline.serving.local.folder import Folder
 from lakeline.serving.local.processes import alive, wait
 from lakeline.serving.local.site import LocalSite
+from lakeline.serving.site import authorization
+from lakeline.serving.smoke import smoke
 from lakeline.settings import get_settings
+from lakeline.training.model import Example, plain_rows
 from tests.ferries import BROKEN, NAME, ROWS, Ferries, free_port
 
 pytestmark = pytest.mark.embedded
@@ -48,8 +52,10 @@ def test_in_the_foreground_it_serves_until_told_to_end(site: LocalSite, ferries:
     process, said = in_foreground("--version", "1", "--port", str(port))
     assert said == f"ferries version 1 is served at http://127.0.0.1:{port}. Ctrl-C ends it.\n"
     assert httpx.get(f"http://127.0.0.1:{port}/version").json()["version"] == 1
-    assert "is served on this machine already" in lakeline("serve", NAME, "--version", "2", code=1)
-    assert "which stays while it is" in lakeline("serve", NAME, "--version", "2", "--port", "1234", "--detach", code=1)
+    foreground = f"in the foreground of process {process.pid}"
+    assert f"is served on this machine already, {foreground}" in lakeline("serve", NAME, "--version", "2", code=1)
+    assert f"is served {foreground}, and ends with it" in lakeline("serve", NAME, "--version", "2", "--detach", code=1)
+    assert f"It ends with process {process.pid}" in lakeline("serve", NAME, "--status")
     (server,) = Folder(NAME).read().arms["production"].servers
 
     process.send_signal(signal.SIGINT)
@@ -68,11 +74,15 @@ def test_in_the_foreground_it_serves_until_told_to_end(site: LocalSite, ferries:
     assert wait(server.process, 30)  # what was started for a person ends with them
 
 
-def test_detached_it_goes_on_and_rows_of_files_are_predicted(site: LocalSite, ferries: Ferries, tmp_path: Path):
+def test_detached_it_goes_on_and_rows_of_files_are_predicted(site: LocalSite, ferries: Ferries, home: Path, tmp_path: Path):
     assert "no version has the alias production" in lakeline("serve", NAME, "--detach", code=2)
-    word = "open sesame"
+    said = lakeline("serve", NAME, "--version", "99", "--detach", code=1)
+    assert "Starting ferries version 99" in said
+    assert "there is no version 99 in the registry. It has: 1, 2, 3." in said
+    word = "open-sesame"
     told = json.loads(lakeline("serve", NAME, "--version", "1", "--detach", "--json", token=word))
     assert told["variants"]["production"]["version"] == 1
+    assert (told["variants"]["production"]["token"], told["foreground"]) == (True, None)
     assert [server["role"] for server in told["variants"]["production"]["servers"]] == ["serving"]
     url = site.url(NAME)
 
@@ -95,15 +105,27 @@ def test_detached_it_goes_on_and_rows_of_files_are_predicted(site: LocalSite, fe
     )
     assert pq.read_table(tmp_path / "out.parquet").num_rows == 12_345
 
+    lakeline("serve", NAME, "--version", "2", "--detach")  # where nobody knows the token
+    assert "which stays while it is" in lakeline("serve", NAME, "--version", "2", "--port", "1234", "--detach", code=1)
+    said = lakeline("serve", NAME, "--status")
+    assert "callers must send the token" in said
+    assert word not in said + (home / "serving" / NAME / "log").read_text()
+    assert (home / "serving" / NAME / "state.json").stat().st_mode & 0o777 == 0o600
     assert "wants another token" in lakeline("predict", NAME, str(many), code=1)
+    example = Example(list(ROWS.columns), plain_rows(ROWS), ferries.predictions[2])
+    assert smoke(url, authorization(NAME), ferries.releases[2], example, Serving()).passed  # as a deployment does where it is not set
     rows.drop(columns="load").to_csv(tmp_path / "less.csv", index=False)
     assert "missing column: 'load'" in lakeline("predict", NAME, str(tmp_path / "less.csv"), code=1, token=word)
+    assert "it would be overwritten" in lakeline("predict", NAME, str(tmp_path / "rows.csv"), "-o", str(tmp_path / "rows.csv"), code=2)
+    (tmp_path / "none.csv").write_text("route,load\n")
+    assert "there are no rows in" in lakeline("predict", NAME, str(tmp_path / "none.csv"), code=1, token=word)
 
     assert "when it was made" in lakeline("serve", NAME, "--version", str(BROKEN), "--detach", code=1, token=word)
-    assert site.serving(NAME)["production"].version == 1
+    assert site.serving(NAME)["production"].version == 2
     assert "no process runs" not in lakeline("serve", NAME, "--status")
     (server,) = Folder(NAME).read().arms["production"].servers
-    lakeline("serve", NAME, "--stop")
+    assert lakeline("serve", NAME, "--stop") == f"Ended: version 2 (process {server.process.pid}).\n"
     assert not alive(server.process)
+    assert Folder(NAME).read().place == {}
     assert "nothing serves it on this machine" in lakeline("predict", NAME, str(many), code=1)
     assert "doesn't answer" in lakeline("predict", NAME, str(many), "--url", url, code=1)

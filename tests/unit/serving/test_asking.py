@@ -1,22 +1,36 @@
 """Rows of files as a server is asked with them; what is wrong with a file is said in its words."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 
 from lakeline.errors import DataError, ServingError, UsageError
 from lakeline.serving import asking
 from lakeline.serving.asking import predict
+from lakeline.serving.reading import next_rows, open_rows
 from tests.ferries import free_port
+from tests.unit.serving.models import FEATURES, NAME, ROW
 
 NOBODY = f"http://127.0.0.1:{free_port()}"
 
 
 def sent(file: Path, columns: list[str] | None = None) -> tuple[bytes, str]:
     """Body and kind of the one request that a file makes."""
-    with asking._reading(file):
-        source = asking._open(file, columns)
-    return source.body(asking._next(file, source, 100))
+    source = open_rows(file, columns)
+    return source.body(next_rows(file, source, 100))
+
+
+def answers(client: httpx.Client, file: Path, most: int = 100) -> list[float]:
+    """What a server predicts for a file."""
+    source = open_rows(file, asking._takes(client).columns)
+    predictions: list[float] = []
+    while rows := next_rows(file, source, most):
+        for answered in asking._ask(client, source, rows, file, len(predictions)):
+            predictions += answered.predictions
+    return predictions
 
 
 def test_text_of_a_csv_file_is_sent_as_it_is(tmp_path: Path):
@@ -62,11 +76,45 @@ def test_file_that_can_not_be_read_is_named(tmp_path: Path, name: str, text: str
 
 def test_what_can_not_be_asked_for_is_refused(tmp_path: Path):
     with pytest.raises(UsageError, match="there is no file"):
-        next(predict(NOBODY, {}, tmp_path / "rows.csv"))
+        next(predict(NAME, NOBODY, {}, tmp_path / "rows.csv"))
     (tmp_path / "rows.xlsx").touch()
     with pytest.raises(UsageError, match=r"whose name ends with \.csv, \.parquet"):
         sent(tmp_path / "rows.xlsx")
     with pytest.raises(ServingError, match=r"doesn't answer \(ConnectError"):
-        next(predict(NOBODY, {}, tmp_path / "rows.xlsx"))
+        next(predict(NAME, NOBODY, {}, tmp_path / "rows.xlsx"))
     with pytest.raises(UsageError, match="is no address of a server"):
-        next(predict("http://127.0.0.1:port", {}, tmp_path / "rows.xlsx"))
+        next(predict(NAME, "http://127.0.0.1:port", {}, tmp_path / "rows.xlsx"))
+    with pytest.raises(UsageError, match=r"http:// is missing. Do: --url http://127.0.0.1:8080"):
+        next(predict(NAME, "127.0.0.1:8080", {}, tmp_path / "rows.xlsx"))
+
+
+def test_file_without_a_column_of_the_models_is_told_from_one_without_rows(tmp_path: Path):
+    file = tmp_path / "rows.csv"
+    file.write_text("route;load\na;3\n")
+    with pytest.raises(DataError, match=r"has no column that the model takes. It has 'route;load'; the model takes 'route', 'load'.*comma"):
+        open_rows(file, ["route", "load"])
+
+    for name, text in {"empty.csv": "", "header.csv": "route,load\n", "none.json": "[]", "none.jsonl": ""}.items():
+        (tmp_path / name).write_text(text)
+        assert next_rows(tmp_path / name, open_rows(tmp_path / name, ["route", "load"]), 10) == []
+
+
+def test_row_that_is_refused_is_named_by_its_place_in_the_file(tmp_path: Path, caller: Callable[..., httpx.Client]):
+    client = caller(max_bytes=1000)
+    good, bad = ",".join(map(str, ROW.values())), "a,rain,much,3.5"
+    file = tmp_path / "rows.csv"
+    file.write_text("\n".join([",".join(FEATURES), *[good] * 153, bad, *[good] * 40]))
+
+    with pytest.raises(DataError, match=r"rows.csv: column 'load', row 153 \(counted from 0\)"):
+        answers(client, file, most=100)  # in requests of 100 rows, which are too large, and halved
+
+    lines = tmp_path / "rows.jsonl"
+    lines.write_text("\n".join(json.dumps(ROW) for _ in range(30)) + '\n{"route": "a"}')
+    with pytest.raises(DataError, match=r"rows.jsonl.*row 30 \(counted from 0\)"):
+        answers(client, lines, most=10)
+
+
+def test_server_of_another_model_is_not_asked(caller: Callable[..., httpx.Client]):
+    asking._check_model(caller(), NAME, NOBODY)
+    with pytest.raises(UsageError, match=f"serves {NAME}, not flights"):
+        asking._check_model(caller(), "flights", NOBODY)
