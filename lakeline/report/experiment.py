@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from lakeline.data.spec import DatasetSpec
     from lakeline.report.figure import Plot
-    from lakeline.serving.experiment.judge import Assessment, Side
+    from lakeline.serving.experiment.assessment import Assessment, Side
     from lakeline.serving.experiment.state import State
 
 _OUTCOMES: dict[str, Outcome] = {"continue": "evaluated", "promote": "promoted", "end": "ended"}
@@ -104,7 +104,11 @@ def sentence(found: Assessment) -> str:
     if found.verdict == "promote":
         return f"Version {challenger} is better than version {production}: it is promoted."
     if found.verdict == "end":
-        return f"The test of version {challenger} ends without a winner: version {production} stays."
+        stays = f"version {production} stays"
+        elsewhere = "no version is in production now" if found.now is None else f"version {found.now} is in production now"
+        if found.now == challenger:
+            return f"The test of version {challenger} ends: it is in production by now."
+        return f"The test of version {challenger} ends without a winner: {stays if found.now == production else elsewhere}."
     return f"The test of version {challenger} beside version {production} goes on."
 
 
@@ -125,9 +129,10 @@ def _cards(spec: DatasetSpec, found: Assessment) -> list[Card]:
     few = min(found.production.units, found.challenger.units)
     ours, theirs = pair(found.challenger.metric, found.production.metric)
     unit = spec.target.unit
+    told = found.lower is not None or found.upper is not None
     against = f"{compared(found.improvement)} than version {found.production.version}, {theirs}" if found.improvement is not None else ""
     made = (
-        [Card(f"{found.metric} of the challenger", ours, against, unit, tone(found.improvement))]
+        [Card(f"{found.metric} of the challenger", ours, against, unit, tone(found.improvement) if told else "text")]
         if found.challenger.metric is not None
         else []
     )

@@ -10,7 +10,7 @@ import typer
 from pipelines.commands.run import JSON
 
 if TYPE_CHECKING:
-    from lakeline.serving.experiment.judge import Assessment
+    from lakeline.serving.experiment.assessment import Assessment
     from lakeline.serving.experiment.state import State
 
 app = typer.Typer(
@@ -59,8 +59,8 @@ def status(model: MODEL, as_json: JSON = False) -> None:
     What is found now: continue, promote or end, and why. `lakeline run experiment` does it.
 
     JSON: model, test (as of start; null if there never was one), assessment (verdict, reasons, test, metric, alpha, weight, production
-    and challenger with version, units and metric, needed, shares, improvement, lower, upper, p_value, rows, crossed, left_out, looks;
-    null if no test is under way).
+    and challenger with version, units and metric, needed, planned, now, shares, improvement, lower, upper, p_value, rows, crossed,
+    left_out, looks; null if no test is under way).
     """
     from lakeline.registry.store import connect
     from lakeline.serving.experiment.running import look

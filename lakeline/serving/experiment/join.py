@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from lakeline.errors import DataError
-from lakeline.serving.experiment.judge import Units
+from lakeline.serving.experiment.assessment import Units
 from lakeline.serving.release import variant_of
 from lakeline.serving.store import filesystem
 

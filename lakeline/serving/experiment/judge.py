@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from lakeline.registry.gates import number, percent
 from lakeline.serving.experiment import statistics
+from lakeline.serving.experiment.assessment import Assessment, Side
 from lakeline.serving.experiment.statistics import POWERS, Arm
 
 if TYPE_CHECKING:
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lakeline.data.servingspec import Experiment
-
-Verdict = Literal["continue", "promote", "end"]
+    from lakeline.serving.experiment.assessment import Units, Verdict
 
 SUSPICIOUS = 0.001
 """Shares of the variants that are less probable than this are no chance: something keeps units, or their truth, from one of them."""
@@ -29,95 +29,7 @@ _LEAST = 2
 """Units of an arm without which it has no variance."""
 
 
-@dataclass(frozen=True)
-class Units:
-    """What was judged, in the order in which the truth came.
-
-    Attributes
-    ----------
-    losses
-        Loss of each unit: the mean over its rows of the squared or absolute error, shape (n,).
-    challengers
-        Whether it was the challenger's to answer, shape (n,).
-    rows
-        Rows that the units have.
-    crossed
-        Units that the other variant answered, in whole or in part.
-    broken
-        Predictions of the challenger that are no finite number.
-    left_out
-        What was not judged: number by reason.
-    """
-
-    losses: NDArray[np.float64]
-    challengers: NDArray[np.bool_]
-    rows: int = 0
-    crossed: int = 0
-    broken: int = 0
-    left_out: Mapping[str, int] = field(default_factory=dict[str, int])
-
-
-@dataclass(frozen=True)
-class Side:
-    """A variant: its version, how many units of it were judged, and its metric over them, in the unit of the target."""
-
-    version: int
-    units: int
-    metric: float | None
-
-
-@dataclass(frozen=True)
-class Assessment:
-    """What a look at an A/B test found.
-
-    Attributes
-    ----------
-    verdict, reasons
-        What is to become of it, and why.
-    test, metric, alpha, weight
-        As the spec and the start of the test say.
-    production, challenger
-        The variants.
-    improvement, lower, upper
-        By which fraction of production's metric the challenger's is better, and its bounds, each at the error rate alpha; None where
-        they can't be said. A test of a fixed size is judged, and its metrics are taken, over its first units, as many as were planned.
-    needed
-        Units that the variant with fewer of them needs before anything is decided.
-    p_value
-        Of the planned test; None of a sequential one.
-    shares
-        Probability of shares at least as far from the weight as those seen.
-    rows, crossed, left_out
-        See Units.
-    looks
-        Sequential: [units of both, improvement, lower, upper] as units came.
-    """
-
-    verdict: Verdict
-    reasons: list[str]
-    test: str
-    metric: str
-    alpha: float
-    weight: float
-    production: Side
-    challenger: Side
-    needed: int
-    shares: float
-    improvement: float | None = None
-    lower: float | None = None
-    upper: float | None = None
-    p_value: float | None = None
-    rows: int = 0
-    crossed: int = 0
-    left_out: Mapping[str, int] = field(default_factory=dict[str, int])
-    looks: list[list[float | None]] = field(default_factory=list[list[float | None]])
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give all of it as JSON can hold it."""
-        return asdict(self)
-
-
-def judge(spec: Experiment, versions: tuple[int, int], weight: float, units: Units, days: float, moved: str | None = None) -> Assessment:
+def judge(spec: Experiment, versions: tuple[int, int], weight: float, units: Units, days: float, now: int | None) -> Assessment:
     """Judge a test by what is known now.
 
     Parameters
@@ -132,8 +44,8 @@ def judge(spec: Experiment, versions: tuple[int, int], weight: float, units: Uni
         What was answered and has its truth.
     days
         Since the test began.
-    moved
-        What has become of its versions meanwhile, in a sentence; None if they are what they were.
+    now
+        Version in production by now; None if there is none.
     """
     ours, theirs = units.losses[units.challengers], units.losses[~units.challengers]
     power = POWERS[spec.metric]
@@ -146,7 +58,8 @@ def judge(spec: Experiment, versions: tuple[int, int], weight: float, units: Uni
         "production": sides[0],
         "challenger": sides[1],
         "needed": spec.minimum,
-        "shares": statistics.mismatch(len(theirs), len(ours), weight),
+        "now": now,
+        "shares": float(statistics.mismatch(len(theirs), len(ours), weight)),
         "rows": units.rows,
         "crossed": units.crossed,
         "left_out": dict(units.left_out),
@@ -155,7 +68,13 @@ def judge(spec: Experiment, versions: tuple[int, int], weight: float, units: Uni
         found |= _fixed(spec, weight, theirs, ours) if spec.test == "fixed" else _sequential(spec, weight, units)
     for side, losses, size in zip(("production", "challenger"), (theirs, ours), found.pop("sizes", ()), strict=False):
         found[side] = replace(found[side], metric=_metric(losses[:size], power))
-    verdict, reasons = _verdict(spec, found, units, days, moved)
+    spoilt = moved(*versions, now) if now != versions[0] else _spoilt(found, units)
+    verdict, reasons = ("end", [spoilt]) if spoilt else _verdict(spec, found, days)
+    if not spoilt and verdict != "promote" and spec.maximum < found.get("planned", 0) < statistics.NEVER:
+        reasons.append(
+            f"For a power of {percent(spec.power)}, {found['planned']:,} units of the variant that has fewer would be needed, but the spec "
+            f"allows {spec.maximum:,}: a challenger that is better by {percent(spec.effect)} wins less often than that."
+        )
     if units.crossed > _CROSSED * len(units.losses):
         reasons.append(
             f"{units.crossed:,} of {len(units.losses):,} units were answered by the other variant, because theirs was out of reach or the "
@@ -169,14 +88,16 @@ def _metric(losses: NDArray[np.float64], power: int) -> float | None:
 
 
 def _sequential(spec: Experiment, weight: float, units: Units) -> dict[str, Any]:
-    """Bounds that hold at every look, now and as units came."""
+    """Bounds that hold at every look, now and as units came; before the minimum none does, and there is but the estimate."""
     import numpy as np
 
     power, first = POWERS[spec.metric], spec.minimum / min(weight, 1 - weight)
     ours = np.cumsum(units.challengers.astype(np.int64))
     theirs = np.arange(1, len(ours) + 1) - ours
-    least = np.minimum(ours, theirs)
-    begin = int(np.searchsorted(least, max(_LEAST, min(spec.minimum, least[-1]))))
+    begin = int(np.searchsorted(np.minimum(ours, theirs), spec.minimum))
+    if begin == len(ours):
+        arms = statistics.arm(units.losses[~units.challengers]), statistics.arm(units.losses[units.challengers])
+        return {"improvement": _finite(statistics.improvement(*arms, power))}
     at = np.unique(np.geomspace(begin + 1, len(ours), _LOOKS).astype(int)) - 1
     arms = (
         statistics.prefixes(units.losses[~units.challengers], theirs[at]),
@@ -200,13 +121,17 @@ def _fixed(spec: Experiment, weight: float, theirs: NDArray[np.float64], ours: N
     needed = min(max(planned, spec.minimum), spec.maximum)
     sizes = _sizes(needed, weight)
     if len(theirs) < sizes[0] or len(ours) < sizes[1]:
-        return {"needed": needed, "improvement": _finite(statistics.improvement(statistics.arm(theirs), statistics.arm(ours), power))}
+        return {
+            "needed": needed,
+            "planned": planned,
+            "improvement": _finite(statistics.improvement(statistics.arm(theirs), statistics.arm(ours), power)),
+        }
     # The first units only: that there are more by the time that somebody looks must not change what is found.
     arms: tuple[Arm, Arm] = statistics.arm(theirs[: sizes[0]]), statistics.arm(ours[: sizes[1]])
     p_value, critical = statistics.welch(*statistics.guarded(*arms), spec.alpha)
     lower, upper = statistics.improvement_bounds(*statistics.guarded(*arms), critical, power)
     gain = statistics.improvement(*arms, power)
-    return {"needed": needed, "sizes": sizes, "p_value": float(p_value)} | {
+    return {"needed": needed, "planned": planned, "sizes": sizes, "p_value": float(p_value)} | {
         key: _finite(value) for key, value in (("improvement", gain), ("lower", lower), ("upper", upper))
     }
 
@@ -217,11 +142,8 @@ def _sizes(least: int, weight: float) -> tuple[int, int]:
     return round(scale * (1 - weight)), round(scale * weight)
 
 
-def _verdict(spec: Experiment, found: Mapping[str, Any], units: Units, days: float, moved: str | None) -> tuple[Verdict, list[str]]:
+def _verdict(spec: Experiment, found: Mapping[str, Any], days: float) -> tuple[Verdict, list[str]]:
     production, challenger = found["production"], found["challenger"]
-    spoilt = moved or _spoilt(found, units)
-    if spoilt:
-        return "end", [spoilt]
     few = min(production.units, challenger.units)
     decided = _fixed_verdict(spec, found) if spec.test == "fixed" else _sequential_verdict(spec, found, few)
     if decided is not None:
@@ -262,6 +184,12 @@ def _fixed_verdict(spec: Experiment, found: Mapping[str, Any]) -> tuple[Verdict,
     return "end", [f"{said}: not shown to be better."]
 
 
+def moved(production: int, challenger: int, now: int | None) -> str:
+    """Say that another version than the one that was tested is in production now."""
+    at = "no version is" if now is None else f"version {now} is"
+    return f"{at} in production now, not version {production}, beside which version {challenger} was tested."
+
+
 def _spoilt(found: Mapping[str, Any], units: Units) -> str | None:
     """Why the challenger can't win, whatever its losses are."""
     if units.broken:
@@ -272,16 +200,19 @@ def _spoilt(found: Mapping[str, Any], units: Units) -> str | None:
     production, challenger, weight = found["production"].units, found["challenger"].units, found["weight"]
     return (
         f"{production:,} units of production and {challenger:,} of the challenger have their truth, but the challenger's weight is "
-        f"{percent(weight)}: such shares have a probability of {found['shares']:.1g}. Something keeps requests, their predictions or their "
-        "truth from one variant, so nothing can be said of which is better. Find out what it is, then start a new test."
+        f"{percent(weight)}: by chance, such shares are seen with a probability of at most {found['shares']:.1g}, however often one looks. "
+        "Something keeps requests, their predictions or their truth from one variant, so nothing can be said of which is better. Find out "
+        "what it is, then start a new test."
     )
 
 
 def _compared(found: Mapping[str, Any]) -> str:
-    metric, gain = found["metric"], found["improvement"] or 0.0
+    metric, gain = found["metric"], found["improvement"]
     production, challenger = found["production"], found["challenger"]
     ours = f"{metric} {number(challenger.metric)} of version {challenger.version}"
     theirs = f"{number(production.metric)} of version {production.version}"
+    if gain is None:  # There is no fraction of 0: nothing is better than that.
+        return f"{ours} against {theirs} is worse"
     return f"{ours} against {theirs} is {percent(abs(gain))} {'better' if gain >= 0 else 'worse'}"
 
 

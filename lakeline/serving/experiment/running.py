@@ -8,14 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lakeline.errors import RolloutFailed, UsageError
+from lakeline.errors import RegistryError, RolloutFailed, UsageError
 from lakeline.registry.deployed import example_of, standing, version_tags
 from lakeline.registry.files import DIGEST_TAG, fetch_version
 from lakeline.serving.deployment import serving_of
-from lakeline.serving.experiment.judge import Assessment, Verdict, judge
+from lakeline.serving.experiment.judge import judge, moved
 from lakeline.serving.experiment.state import CHALLENGER, Outcome, State, load, save
-from lakeline.serving.release import Release, Route
-from lakeline.serving.site import authorization, open_site
+from lakeline.serving.experiment.traffic import both_serve, share_out, take_down
+from lakeline.serving.release import Release
+from lakeline.serving.site import authorization, holder, open_site
 from lakeline.serving.smoke import smoke
 from lakeline.settings import get_settings
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from lakeline.data.spec import DatasetSpec
+    from lakeline.serving.experiment.assessment import Assessment, Verdict
     from lakeline.serving.site import Site
 
 _DAY = 24 * 60 * 60
@@ -31,7 +33,8 @@ _DAY = 24 * 60 * 60
 def start(model: str, version: int, run: str = "") -> State:
     """Have a version serve beside production, and share requests out between them.
 
-    The challenger is tried apart from all traffic first. Started again after an interrupt, the same test comes to be set up.
+    The challenger is tried apart from all traffic first. Started again after an interrupt, the same test comes to be set up; of one that
+    runs, only what doesn't serve any more is set up again, and it goes on if that fails.
 
     Parameters
     ----------
@@ -52,7 +55,7 @@ def start(model: str, version: int, run: str = "") -> State:
     UsageError
         If the model is in another test, nothing serves it, or the challenger is what serves.
     RolloutFailed
-        If the challenger can't serve; all is then as it was.
+        If the challenger can't serve; all is then as it was, unless the test has run already.
     """
     from lakeline.data.specfile import pinned_spec
     from lakeline.lake import open_lake
@@ -61,7 +64,7 @@ def start(model: str, version: int, run: str = "") -> State:
     from lakeline.registry.store import connect
 
     client, site = connect(), open_site()
-    with site.hold(model, run or f"experiment of {person()}"):
+    with site.hold(model, holder(run, "experiment")):
         state = load(client, model)
         if state is not None and state.running and state.challenger != version:
             raise UsageError(
@@ -77,13 +80,18 @@ def start(model: str, version: int, run: str = "") -> State:
             unkeyed = get_settings().serving == "local" or not get_settings().serving_gateway
             state = State(f"{model}-{version}-{stamp}", production.version, version, spec.weight, unkeyed, commit, person())
         elif state.production != production.version:
-            raise UsageError(f"{model}: {_moved(state, production.version)} Stop the test: lakeline experiment stop {model}")
+            said = moved(state.production, state.challenger, production.version)
+            raise UsageError(f"{model}: {said} Stop the test: lakeline experiment stop {model}")
+        elif state.started is not None and both_serve(site.serving(model), state):
+            return state
         challenger = _challenger(model, version, run, state.who)
         _try_apart(site, challenger, production)
         save(client, model, state)
         try:
-            _share_out(client, site, state, production, challenger)
+            share_out(client, site, state, production, challenger)
         except RolloutFailed as error:
+            if state.started is not None:
+                raise  # What has been seen stays: a node that is drained for a while ends no test.
             _end(client, site, model, state, ("stopped", f"it could not be set up: {error}"))
             raise
         if state.started is None:
@@ -121,12 +129,10 @@ def look(model: str) -> tuple[State, DatasetSpec, Assessment]:
         )
     lake = open_lake(model)
     spec = pinned_spec(lake, CommitId(state.commit)).spec
-    now = standing(model).production
-    moved = None if now == state.production else _moved(state, now)
     units = units_of(state, spec.experiment.metric, get_settings().predictions_url, model, truth_since(lake, spec, state.started))
     days = (time.time() - state.started) / _DAY
     versions = state.production, state.challenger
-    return state, spec, judge(spec.experiment, versions, state.weight, units, days, moved)
+    return state, spec, judge(spec.experiment, versions, state.weight, units, days, standing(model).production)
 
 
 def stop(model: str, why: str) -> State:
@@ -144,11 +150,10 @@ def stop(model: str, why: str) -> State:
     UsageError
         If it is in none.
     """
-    from lakeline.lineage import person
     from lakeline.registry.store import connect
 
     client, site = connect(), open_site()
-    with site.hold(model, f"experiment of {person()}"):
+    with site.hold(model, holder("", "experiment")):
         state = _end(client, site, model, _running(client, model), ("stopped", why))
     site.tell(model, "ExperimentEnded", f"The test of version {state.challenger} was stopped: {why}")
     return state
@@ -174,26 +179,33 @@ def conclude(model: str, experiment: str, verdict: Verdict, why: str, run: str =
     Returns
     -------
     State
-        How the test ended. If version and alias have moved in the meantime, nothing is promoted.
+        How the test ended. If the alias has moved in the meantime, nothing is promoted.
     """
     from lakeline.registry import promote_by_hand
     from lakeline.registry.store import connect
 
     client, site = connect(), open_site()
-    with site.hold(model, run or f"experiment {experiment}"):
+    with site.hold(model, holder(run, "experiment")):
         state = load(client, model)
         if state is None or state.id != experiment:
             raise UsageError(f"{model}: the test {experiment} is not its last one any more; nothing was changed.")
         if not state.running or verdict == "continue":
             return state
+        take_down(client, site, model, why)
+        # Taking it down takes minutes, in which a person or a gate may have promoted another version.
         now = standing(model).production
-        _take_down(client, site, model, why)
         if verdict == "promote" and now == state.production:
-            promote_by_hand(model, state.challenger, f"it won the A/B test {state.id}: {why}")
-            now = state.challenger
+            try:
+                promote_by_hand(model, state.challenger, f"it won the A/B test {state.id}: {why}", expect=now)
+            except RegistryError:
+                now = standing(model).production
+                if now == state.production:
+                    raise
+            else:
+                now = state.challenger
         outcome: Outcome = "promoted" if now == state.challenger else "ended"
         if verdict == "promote" and outcome == "ended":
-            why = _moved(state, now)
+            why = moved(state.production, state.challenger, now)
         state = replace(state, ended=time.time(), outcome=outcome, why=why)
         save(client, model, state)
     site.tell(model, "ExperimentEnded", f"The test of version {state.challenger} has {_words(outcome)}: {why}")
@@ -238,38 +250,8 @@ def _try_apart(site: Site, challenger: Release, production: Release) -> None:
                 raise RolloutFailed(f"{challenger.model} version {challenger.version}, tried with {whose}: {' '.join(tried.reasons)}")
 
 
-def _share_out(client: MlflowClient, site: Site, state: State, production: Release, challenger: Release) -> None:
-    """Set up the challenger, then have production pass on what isn't its own: the other way round there would be nobody to answer it."""
-    from lakeline.registry.moves import move_alias
-    from lakeline.registry.store import speaking
-
-    model = challenger.model
-    with speaking():
-        move_alias(client, model, CHALLENGER, state.challenger, f"it is tested beside version {state.production}", state.who)
-    route = Route(state.id, state.weight, site.url(model, "production"), state.unkeyed)
-    site.roll_out(replace(challenger, route=route), serving_of(challenger))
-    site.roll_out(replace(production, route=replace(route, peer=site.url(model, CHALLENGER))), serving_of(production))
-    site.share(model, state.weight)
-
-
-def _take_down(client: MlflowClient, site: Site, model: str, why: str) -> None:
-    """Undo what `_share_out` has done, in the opposite order: nobody is sent to a server that goes."""
-    from lakeline.registry.moves import move_alias
-    from lakeline.registry.store import speaking
-
-    if "production" in site.serving(model):
-        site.share(model, None)
-        production = site.serving(model)["production"]
-        if production.route is not None:
-            site.roll_out(replace(production, route=None), serving_of(production))
-    if CHALLENGER in site.serving(model):
-        site.withdraw(model, CHALLENGER)
-    with speaking():
-        move_alias(client, model, CHALLENGER, None, why)
-
-
 def _end(client: MlflowClient, site: Site, model: str, state: State, outcome: tuple[Outcome, str]) -> State:
-    _take_down(client, site, model, outcome[1])
+    take_down(client, site, model, outcome[1])
     state = replace(state, ended=time.time(), outcome=outcome[0], why=outcome[1])
     save(client, model, state)
     return state
@@ -285,11 +267,6 @@ def _running(client: MlflowClient, model: str) -> State:
 
 def _words(outcome: Outcome | None) -> str:
     return {"promoted": "ended with its promotion", "ended": "ended without a winner", "stopped": "was stopped"}[outcome or "ended"]
-
-
-def _moved(state: State, now: int | None) -> str:
-    at = "no version is" if now is None else f"version {now} is"
-    return f"{at} in production now, not version {state.production}, beside which version {state.challenger} was tested."
 
 
 def _when(state: State) -> str:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,11 +18,17 @@ import pytest
 from lakeline.data.spec import DatasetSpec
 from lakeline.data.specfile import pinned_spec
 from lakeline.lake import CommitId, Lake, open_lake
+from lakeline.registry.store import connect
+from lakeline.serving.experiment import running
+from lakeline.serving.experiment.assessment import Units
 from lakeline.serving.experiment.join import units_of
-from lakeline.serving.experiment.judge import Units
 from lakeline.serving.experiment.state import State
 from lakeline.serving.experiment.truth import truth_since
 from lakeline.serving.release import variant_of
+from lakeline.serving.smoke import Smoke
+from tests.ferries import NAME as FERRIES
+from tests.ferries import Ferries, make
+from tests.unit.serving.experiment.standin import StandIn
 
 NAME = "parcels"
 COLUMNS = {"parcel": {"type": "integer"}, "load": {"type": "number"}, "minutes": {"type": "number"}}
@@ -139,3 +146,29 @@ def judged() -> Callable[..., Units]:
         return Units(losses, owner, len(owner))
 
     return draw
+
+
+@pytest.fixture(scope="session")
+def ferries(tmp_path_factory: pytest.TempPathFactory) -> Ferries:
+    """Versions of a model: 1 is better than 2."""
+    return make(tmp_path_factory.mktemp("ferries"))
+
+
+@pytest.fixture
+def site(ferries: Ferries, home: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    """Version 2 serves, and has the alias."""
+    home.mkdir(parents=True, exist_ok=True)
+    shutil.copy(ferries.uri.removeprefix("sqlite:///"), home / "mlflow.db")
+    columns = {"route": {"type": "text"}, "load": {"type": "integer"}, "minutes": {"type": "number"}}
+    tables = {"raw": {"columns": columns}, "clean": {"columns": columns}}
+    spec = SPEC | {"name": FERRIES, "features": {"numeric": ["load"]}, "experiment": {"minimum": 20, "weight": 0.3}} | tables
+    files = {"_lakeline/dataset.yaml": json.dumps(spec).encode(), "_lakeline/transform.sql": b"SELECT * FROM raw"}
+    commit = open_lake(FERRIES, create=True).commit("main", files, "spec")
+    for version in ferries.releases:
+        connect().set_model_version_tag(FERRIES, str(version), "data_commit", commit)
+    connect().set_registered_model_alias(FERRIES, "production", "2")
+    stand_in = StandIn(arms={"production": ferries.releases[2]})
+    monkeypatch.setattr(running, "open_site", lambda: stand_in)
+    # Nothing serves at a stand-in's trial, so there is nothing to try.
+    monkeypatch.setattr(running, "smoke", lambda *_: Smoke(1, 0, 1.0, 1.0, []))
+    return stand_in

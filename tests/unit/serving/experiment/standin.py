@@ -5,7 +5,10 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any
 
+from lakeline.registry.store import connect
+from lakeline.serving.experiment.state import State, load
 from lakeline.serving.release import Release, Variant
+from tests.ferries import NAME
 
 
 class Interrupted(Exception):
@@ -24,6 +27,7 @@ class StandIn:
     calls: list[str] = field(default_factory=list)
     fails: dict[str, Exception] = field(default_factory=dict)
     held: bool = False
+    holders: list[str] = field(default_factory=list)
 
     def _did(self, call: str) -> None:
         assert self.held, f"{call} without holding the model"
@@ -41,6 +45,7 @@ class StandIn:
     def hold(self, model: str, holder: str) -> Generator[None]:
         assert not self.held
         self.held = True
+        self.holders.append(holder)
         try:
             yield
         finally:
@@ -64,3 +69,20 @@ class StandIn:
 
     def tell(self, model: str, reason: str, message: str, *, warning: bool = False) -> None:
         self.calls.append(reason)
+
+
+SET_UP = ["try 1", "roll out challenger with route", "roll out production with route", "share 0.3"]
+TAKE_DOWN = ["share None", "roll out production", "withdraw challenger"]
+"""Calls by which a test of version 1 is set up, and taken down."""
+
+
+def state_of() -> State:
+    """The test that the model is in, as the registry has it."""
+    state = load(connect(), NAME)
+    assert state is not None
+    return state
+
+
+def aliases_of() -> dict[str, int]:
+    """Where the model's aliases stand."""
+    return {name: int(version) for name, version in connect().get_registered_model(NAME).aliases.items()}

@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 
 from lakeline.data.servingspec import Experiment
-from lakeline.serving.experiment.judge import Assessment, Units, judge
+from lakeline.serving.experiment.assessment import Assessment, Units
+from lakeline.serving.experiment.judge import judge
 
 Drawn = Callable[..., Units]
 SEQUENTIAL = Experiment(minimum=200, maximum=5_000, effect=0.02)
 FIXED = Experiment(test="fixed", minimum=200, maximum=5_000, effect=0.05)
 
 
-def _judge(spec: Experiment, units: Units, days: float = 1, moved: str | None = None) -> Assessment:
-    return judge(spec, (1, 2), 0.5, units, days, moved)
+def _judge(spec: Experiment, units: Units, days: float = 1, now: int | None = 1) -> Assessment:
+    return judge(spec, (1, 2), 0.5, units, days, now)
 
 
 def test_nothing_is_decided_by_less_than_the_minimum(judged: Drawn):
@@ -25,6 +26,16 @@ def test_nothing_is_decided_by_less_than_the_minimum(judged: Drawn):
     assert found.reasons == [
         "199 units of production and 205 of the challenger have been answered and have their truth; each needs 200 before it is judged."
     ]
+
+
+def test_no_bounds_are_shown_before_there_are_any_that_hold(judged: Drawn):
+    """A sequential test spends nothing on looks before the minimum: what it would say of them holds at none."""
+    found = _judge(SEQUENTIAL, judged(199, 205, better=0.9))
+    assert (found.lower, found.upper, found.looks) == (None, None, [])
+    assert found.improvement is not None
+    assert found.improvement > 0.5
+    least = _judge(SEQUENTIAL, judged(200, 205, better=0.9))
+    assert (least.lower is None, len(least.looks)) == (False, 1)
 
 
 def test_nothing_at_all_is_no_reason_to_fail():
@@ -90,8 +101,9 @@ def test_challenger_that_once_predicted_no_number_never_wins(judged: Drawn, spec
 
 @pytest.mark.parametrize("spec", [SEQUENTIAL, FIXED])
 def test_other_version_in_production_ends_the_test(judged: Drawn, spec: Experiment):
-    found = _judge(spec, judged(1_500, 1_500, better=0.5), moved="version 3 is in production now.")
-    assert (found.verdict, found.reasons) == ("end", ["version 3 is in production now."])
+    found = _judge(spec, judged(1_500, 1_500, better=0.5), now=3)
+    said = "version 3 is in production now, not version 1, beside which version 2 was tested."
+    assert (found.verdict, found.now, found.reasons) == ("end", 3, [said])
 
 
 def test_planned_test_waits_for_its_size_and_is_then_judged_once(judged: Drawn):
@@ -128,6 +140,33 @@ def test_planned_test_that_shows_nothing_ends(judged: Drawn):
 def test_planned_test_is_no_larger_than_the_maximum(judged: Drawn):
     found = _judge(replace_spec(FIXED, effect=0.001, maximum=1_000), judged(1_100, 1_100, better=0.3))
     assert (found.needed, found.verdict) == (1_000, "promote")
+
+
+def test_planned_test_that_its_maximum_cuts_short_says_so(judged: Drawn):
+    """Of a test that may not have the size for its power, nobody should think that it has the power."""
+    spec, units = replace_spec(FIXED, effect=0.02, maximum=1_000), judged(1_100, 1_100)
+    for found, verdict in ((_judge(spec, _first(units, 1_500)), "continue"), (_judge(spec, units), "end")):
+        assert (found.verdict, found.needed) == (verdict, 1_000)
+        assert found.planned is not None
+        assert found.planned > 8_000
+        assert f"For a power of 80 %, {found.planned:,} units of the variant that has fewer would be needed" in found.reasons[1]
+        assert "but the spec allows 1,000" in found.reasons[1]
+    assert len(_judge(FIXED, judged(4_000, 4_000)).reasons) == 1
+
+
+def test_challenger_of_a_perfect_version_is_worse_by_no_percentage():
+    challengers = np.arange(200) % 2 == 0
+    units = Units(np.where(challengers, 1.0, 0.0), challengers)
+    found = _judge(replace_spec(FIXED, minimum=20, maximum=30), units)
+    assert found.verdict == "end"
+    assert found.reasons[0].startswith("rmse 1 of version 2 against 0 of version 1 is worse: p = 1")
+
+
+@pytest.mark.parametrize(("weight", "challenger"), [(0.05, True), (0.01, True), (0.5, False)])
+def test_first_unit_ends_no_test(weight: float, challenger: bool):
+    """However small the weight is: somebody's is the first."""
+    units = Units(np.array([1.0]), np.array([challenger]))
+    assert judge(replace_spec(SEQUENTIAL, weight=weight), (1, 2), weight, units, 0.1, 1).verdict == "continue"
 
 
 def test_looks_tell_how_the_bounds_came_together(judged: Drawn):

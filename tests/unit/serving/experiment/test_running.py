@@ -1,75 +1,29 @@
 """The order in which a test is set up and taken down, and what is left by one that is interrupted anywhere."""
 
 import json
-import shutil
+import os
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from lakeline.errors import RolloutFailed, UsageError
-from lakeline.lake import open_lake
-from lakeline.registry import history
-from lakeline.registry.deployed import standing
 from lakeline.registry.store import connect
 from lakeline.serving.experiment import running
-from lakeline.serving.experiment.state import State, load
+from lakeline.serving.experiment.state import load
 from lakeline.serving.smoke import Smoke
 from lakeline.settings import get_settings
-from tests.ferries import NAME, Ferries, make
-from tests.unit.serving.experiment.conftest import SPEC
-from tests.unit.serving.experiment.standin import Interrupted, StandIn
-
-
-@pytest.fixture(scope="session")
-def ferries(tmp_path_factory: pytest.TempPathFactory) -> Ferries:
-    """Versions of a model: 1 is better than 2."""
-    return make(tmp_path_factory.mktemp("ferries"))
-
-
-@pytest.fixture
-def site(ferries: Ferries, home: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
-    """Version 2 serves, and has the alias."""
-    home.mkdir(parents=True, exist_ok=True)
-    shutil.copy(ferries.uri.removeprefix("sqlite:///"), home / "mlflow.db")
-    columns = {"route": {"type": "text"}, "load": {"type": "integer"}, "minutes": {"type": "number"}}
-    tables = {"raw": {"columns": columns}, "clean": {"columns": columns}}
-    spec = SPEC | {"name": NAME, "features": {"numeric": ["load"]}, "experiment": {"minimum": 20, "weight": 0.3}} | tables
-    files = {"_lakeline/dataset.yaml": json.dumps(spec).encode(), "_lakeline/transform.sql": b"SELECT * FROM raw"}
-    commit = open_lake(NAME, create=True).commit("main", files, "spec")
-    for version in ferries.releases:
-        connect().set_model_version_tag(NAME, str(version), "data_commit", commit)
-    connect().set_registered_model_alias(NAME, "production", "2")
-    stand_in = StandIn(arms={"production": ferries.releases[2]})
-    monkeypatch.setattr(running, "open_site", lambda: stand_in)
-    # Nothing serves at a stand-in's trial, so there is nothing to try.
-    monkeypatch.setattr(running, "smoke", lambda *_: Smoke(1, 0, 1.0, 1.0, []))
-    return stand_in
-
-
-SET_UP = ["try 1", "roll out challenger with route", "roll out production with route", "share 0.3"]
-TAKE_DOWN = ["share None", "roll out production", "withdraw challenger"]
-
-
-def _state() -> State:
-    state = load(connect(), NAME)
-    assert state is not None
-    return state
-
-
-def _aliases() -> dict[str, int]:
-    return {name: int(version) for name, version in connect().get_registered_model(NAME).aliases.items()}
+from tests.ferries import NAME, Ferries
+from tests.unit.serving.experiment.standin import SET_UP, TAKE_DOWN, Interrupted, StandIn, aliases_of, state_of
 
 
 def test_challenger_is_there_before_anybody_is_sent_to_it(site: StandIn):
     state = running.start(NAME, 1)
 
     assert site.calls == [*SET_UP, "ExperimentStarted"]
-    assert _state() == state
+    assert state_of() == state
     assert (state.production, state.challenger, state.weight, state.unkeyed) == (2, 1, 0.3, True)
     assert state.started is not None
-    assert _aliases()["challenger"] == 1
+    assert aliases_of()["challenger"] == 1
     routes = {variant: release.route for variant, release in site.arms.items()}
     assert {variant: route.peer for variant, route in routes.items() if route} == {
         "production": "http://challenger",
@@ -85,9 +39,9 @@ def test_nobody_is_sent_to_a_challenger_that_goes(site: StandIn):
     state = running.stop(NAME, "enough")
 
     assert site.calls == [*TAKE_DOWN, "ExperimentEnded"]
-    assert (state.outcome, state.why, _state()) == ("stopped", "enough", state)
+    assert (state.outcome, state.why, state_of()) == ("stopped", "enough", state)
     assert site.arms["production"].route is None
-    assert "challenger" not in _aliases()
+    assert "challenger" not in aliases_of()
     assert json.loads(connect().get_model_version(NAME, "1").tags["experiment"])["why"] == "enough"
 
 
@@ -114,7 +68,7 @@ def test_start_that_was_interrupted_can_be_stopped(site: StandIn, at: str):
     running.stop(NAME, "never mind")
     assert set(site.arms) == {"production"}
     assert site.arms["production"].route is None
-    assert not _state().running
+    assert not state_of().running
 
 
 @pytest.mark.parametrize("at", TAKE_DOWN)
@@ -123,10 +77,10 @@ def test_stop_that_was_interrupted_ends_when_it_is_run_again(site: StandIn, at: 
     site.fails[at] = Interrupted()
     with pytest.raises(Interrupted):
         running.stop(NAME, "enough")
-    assert _state().running
+    assert state_of().running
     running.stop(NAME, "enough")
     assert set(site.arms) == {"production"}
-    assert not _state().running
+    assert not state_of().running
 
 
 @pytest.mark.parametrize("at", SET_UP[1:])
@@ -136,8 +90,42 @@ def test_challenger_that_does_not_get_ready_leaves_all_as_it_was(site: StandIn, 
         running.start(NAME, 1)
     assert set(site.arms) == {"production"}
     assert site.arms["production"].route is None
-    assert (_state().outcome, _state().why) == ("stopped", "it could not be set up: it crashed")
-    assert _aliases() == {"production": 2, "staging": 3}
+    assert (state_of().outcome, state_of().why) == ("stopped", "it could not be set up: it crashed")
+    assert aliases_of() == {"production": 2, "staging": 3}
+
+
+def test_test_that_runs_is_left_alone_when_it_is_started_again(site: StandIn):
+    """A node that is drained just then is no reason to end what has run for days."""
+    state = running.start(NAME, 1)
+    site.calls.clear()
+    site.fails["roll out challenger with route"] = RolloutFailed("its node was drained")
+    assert running.start(NAME, 1) == state
+    assert site.calls == []
+
+
+@pytest.mark.parametrize("at", ["try 1", *SET_UP[1:]])
+def test_test_that_runs_goes_on_if_what_is_gone_of_it_can_not_be_set_up_again(site: StandIn, at: str):
+    state = running.start(NAME, 1)
+    site.arms["production"] = replace(site.arms["production"], route=None)
+    site.fails[at] = RolloutFailed("its node was drained")
+    with pytest.raises(RolloutFailed, match="drained"):
+        running.start(NAME, 1)
+    assert state_of() == state
+    assert "challenger" in site.arms
+
+    assert running.start(NAME, 1) == state
+    assert site.arms["production"].route is not None
+
+
+def test_two_commands_of_one_person_do_not_hold_a_model_together(site: StandIn):
+    """A run's tries do, for they are one."""
+    state = running.start(NAME, 1)
+    running.stop(NAME, "enough")
+    running.conclude(NAME, state.id, "end", "worse.")
+    assert all(f"process {os.getpid()}" in holder for holder in site.holders)
+    running.start(NAME, 1, "run-1")
+    running.conclude(NAME, state_of().id, "end", "worse.", "run-2")
+    assert site.holders[3:] == ["run-1", "run-2"]
 
 
 def test_challenger_that_fails_its_tries_starts_no_test(site: StandIn, monkeypatch: pytest.MonkeyPatch):
@@ -146,71 +134,6 @@ def test_challenger_that_fails_its_tries_starts_no_test(site: StandIn, monkeypat
         running.start(NAME, 1)
     assert load(connect(), NAME) is None
     assert site.calls == ["try 1"]
-
-
-def test_winner_is_promoted_once_the_test_is_taken_down(site: StandIn):
-    state = running.start(NAME, 1)
-    site.calls.clear()
-
-    ended = running.conclude(NAME, state.id, "promote", "9 % better.")
-
-    assert site.calls == [*TAKE_DOWN, "ExperimentEnded"]
-    assert ended.outcome == "promoted"
-    assert (_aliases()["production"], _aliases()["previous"]) == (1, 2)
-    last = [move for move in history(NAME) if move.alias == "production"][-1]
-    assert last.why == f"it won the A/B test {state.id}: 9 % better."
-
-
-@pytest.mark.parametrize("at", TAKE_DOWN)
-def test_conclusion_that_was_interrupted_comes_to_the_same_end(site: StandIn, at: str):
-    state = running.start(NAME, 1)
-    site.fails[at] = Interrupted()
-    with pytest.raises(Interrupted):
-        running.conclude(NAME, state.id, "promote", "better.")
-    assert _aliases()["production"] == 2
-    assert running.conclude(NAME, state.id, "promote", "better.").outcome == "promoted"
-    assert running.conclude(NAME, state.id, "promote", "better.").outcome == "promoted"
-    assert (_aliases()["production"], set(site.arms)) == (1, {"production"})
-
-
-def test_conclusion_that_was_interrupted_after_the_promotion_says_that_it_was_promoted(site: StandIn, monkeypatch: pytest.MonkeyPatch):
-    state = running.start(NAME, 1)
-
-    def interrupt(*_: Any) -> None:
-        raise Interrupted
-
-    with monkeypatch.context() as patch:
-        patch.setattr(running, "save", interrupt)
-        with pytest.raises(Interrupted):
-            running.conclude(NAME, state.id, "promote", "better.")
-    assert running.look(NAME)[2].verdict == "end", "another version is in production: the challenger"
-    assert running.conclude(NAME, state.id, "end", "it moved").outcome == "promoted"
-
-
-def test_nobody_wins_if_production_moved_in_the_meantime(site: StandIn):
-    state = running.start(NAME, 1)
-    connect().set_registered_model_alias(NAME, "production", "3")
-    ended = running.conclude(NAME, state.id, "promote", "better.")
-    assert ended.outcome == "ended"
-    assert ended.why == "version 3 is in production now, not version 2, beside which version 1 was tested."
-    assert standing(NAME).production == 3
-
-
-def test_production_that_moved_ends_the_test_at_the_next_look(site: StandIn):
-    running.start(NAME, 1)
-    connect().set_registered_model_alias(NAME, "production", "3")
-    _, _, found = running.look(NAME)
-    assert found.verdict == "end"
-    assert found.reasons[0].startswith("version 3 is in production now")
-
-
-def test_test_that_is_over_is_not_concluded_by_a_late_run(site: StandIn):
-    first = running.start(NAME, 1)
-    running.stop(NAME, "enough")
-    assert running.conclude(NAME, first.id, "promote", "better.").outcome == "stopped"
-    assert _aliases()["production"] == 2
-    with pytest.raises(UsageError, match="is not its last one any more"):
-        running.conclude(NAME, "ferries-1-20200101T000000", "promote", "better.")
 
 
 def test_look_at_a_test_that_nobody_has_asked_anything_goes_on(site: StandIn):
@@ -261,5 +184,5 @@ def test_gateway_that_shares_out_requests_is_noted(site: StandIn, monkeypatch: p
 def test_state_fits_into_a_tag(site: StandIn):
     running.start(NAME, 1)
     assert running.stop(NAME, "x" * 20_000).running is False
-    assert not _state().running
-    assert replace(_state(), why=None).outcome == "stopped"
+    assert not state_of().running
+    assert replace(state_of(), why=None).outcome == "stopped"
