@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from lakeline.errors import DataError
 from lakeline.serving.experiment.assessment import Units
+from lakeline.serving.experiment.truth import MEMORY
 from lakeline.serving.release import variant_of
 from lakeline.serving.store import filesystem
 
@@ -19,64 +21,109 @@ if TYPE_CHECKING:
 
 _LOSSES = {"rmse": "(prediction - target) ** 2", "mae": "abs(prediction - target)"}
 
-_LOGGED = """
-CREATE TEMP TABLE answered AS
-SELECT request_id, "row", nullif(key, '') AS key, time, version, prediction FROM predictions WHERE experiment = $experiment;
-
-CREATE TEMP TABLE logged AS
-SELECT *, coalesce('key ' || key, 'request ' || request_id) AS unit, count(*) OVER (PARTITION BY request_id, key) AS rows
-FROM (
-    FROM answered WHERE version IN ($production, $challenger)
-    QUALIFY row_number() OVER (PARTITION BY request_id, key, "row" ORDER BY time, version) = 1
-);
+_ANSWERED = """
+CREATE TABLE answered AS
+SELECT request_id, "row", nullif(key, '') AS key, time, version, version IN ($production, $challenger) AS tested, prediction,
+    coalesce(isfinite(prediction), false) AS finite
+FROM predictions WHERE experiment = $experiment
 """
-"""Each row that was answered in the test, once: a request that was sent again with its id is one request."""
 
-_MATCHED = """
-CREATE TEMP TABLE told AS
-SELECT batch, min(known) AS known, kind, id, "row", min(target) AS target, count(DISTINCT target) AS values
-FROM truth WHERE isfinite(target) GROUP BY batch, kind, id, "row";
-
-CREATE TEMP TABLE matched AS
-SELECT logged.*, told.* EXCLUDE ("row", id, kind), kind = 'row' OR rows = 1 AS clear FROM logged JOIN told
-ON kind = 'row' AND id = request_id AND told."row" = logged."row"
-UNION ALL BY NAME
-SELECT logged.*, told.* EXCLUDE ("row", id, kind), rows = 1 AS clear FROM logged JOIN told ON kind = 'request' AND id = request_id
-UNION ALL BY NAME
-SELECT logged.*, told.* EXCLUDE ("row", id, kind), rows = 1 AS clear FROM logged JOIN told ON kind = 'key' AND id = key;
-
-CREATE TEMP TABLE usable AS
-FROM matched WHERE clear AND values = 1 AND time < known AND isfinite(prediction);
-
-CREATE TEMP TABLE judged AS
-FROM (SELECT *, min(batch) OVER (PARTITION BY unit) AS first FROM usable) WHERE batch = first
-QUALIFY row_number() OVER (PARTITION BY request_id, key, "row" ORDER BY known) = 1;
-"""
-"""Truth by each of the three ways of naming a prediction; a unit is judged once, by what came first of it.
-
-So a unit's loss doesn't change from look to look, which a sequential test needs: with losses that go on moving, looking again would be
-another chance to err that no bound knows of.
-"""
+_STEPS: list[tuple[str, dict[str, str]]] = [
+    (
+        # Which variant a gateway gave a request to, nothing says but who answered it.
+        """
+        CREATE TABLE twice AS
+        SELECT request_id FROM answered WHERE NOT $unkeyed AND key IS NULL AND tested
+        GROUP BY request_id HAVING min(version) <> max(version)
+        """,
+        {
+            "answers of other versions": "SELECT count(*) FROM answered WHERE NOT tested",
+            "predictions that are no finite number": "SELECT count(*) FROM answered WHERE tested AND NOT finite",
+            "requests without a key that both versions answered": "SELECT count(*) FROM twice",
+        },
+    ),
+    (
+        # A request that was sent again with its id is one request. Rows that one variant had no number for were answered by the other one.
+        """
+        CREATE TABLE logged AS
+        SELECT request_id, "row", key, time, version, prediction, finite, coalesce('key ' || key, 'request ' || request_id) AS unit,
+            request_id IN (SELECT request_id FROM answered WHERE "row" > 0) AS several
+        FROM answered WHERE tested AND NOT (key IS NULL AND request_id IN (FROM twice))
+        QUALIFY row_number() OVER (PARTITION BY request_id, key, "row" ORDER BY finite DESC, time, version) = 1
+        """,
+        {
+            "answers to a request that was sent again": """
+                SELECT (SELECT count(*) FROM answered WHERE tested AND finite AND NOT (key IS NULL AND request_id IN (FROM twice)))
+                    - (SELECT count(*) FROM logged WHERE finite)"""
+        },
+    ),
+    ("DROP TABLE answered", {}),
+    (
+        """
+        CREATE TABLE told AS
+        SELECT batch, min(known) AS known, kind, id, "row", min(target) AS target, min(target) <> max(target) AS disputed
+        FROM truth WHERE isfinite(target) GROUP BY batch, kind, id, "row"
+        """,
+        {"truth without a number": "SELECT count(*) FROM truth WHERE batch >= 0 AND (target IS NULL OR NOT isfinite(target))"},
+    ),
+    (
+        # Truth by each of the three ways of naming a prediction, the most exact one first.
+        """
+        CREATE TABLE matched AS
+        SELECT logged.rowid AS n, unit, time, 0 AS way, batch, known, target, disputed, true AS clear
+        FROM logged JOIN told ON kind = 'row' AND id = request_id AND told."row" = logged."row"
+        UNION ALL
+        SELECT logged.rowid AS n, unit, time, 1 AS way, batch, known, target, disputed, NOT several AS clear
+        FROM logged JOIN told ON kind = 'request' AND id = request_id
+        UNION ALL
+        SELECT logged.rowid AS n, unit, time, 2 AS way, batch, known, target, disputed, NOT several AS clear
+        FROM logged JOIN told ON kind = 'key' AND id = key
+        """,
+        {"units without truth so far": "SELECT count(DISTINCT unit) FROM logged WHERE finite AND unit NOT IN (SELECT unit FROM matched)"},
+    ),
+    (
+        "CREATE TABLE late AS SELECT DISTINCT n FROM matched WHERE time >= known",
+        {
+            "predictions made when their truth was known": "SELECT count(*) FROM late",
+            "predictions of which the truth says different things": """
+                SELECT count(*) FROM matched WHERE disputed AND n NOT IN (FROM late)""",
+            "rows of requests with several, whose truth doesn't say which": """
+                SELECT count(*) FROM matched WHERE NOT clear AND n NOT IN (FROM late)""",
+        },
+    ),
+    (
+        """
+        CREATE TABLE usable AS SELECT n, unit, way, batch, target FROM matched
+        WHERE clear AND NOT disputed AND n NOT IN (FROM late) AND n IN (SELECT rowid FROM logged WHERE finite)
+        """,
+        {},
+    ),
+    ("DROP TABLE matched", {}),
+    # A unit is judged once, by what came first of it: so its loss doesn't change from look to look, which a sequential test needs. With
+    # losses that go on moving, looking again would be another chance to err that no bound knows of.
+    (
+        "CREATE TABLE firsts AS SELECT unit, min(batch) AS batch FROM usable GROUP BY unit",
+        {
+            "truth that came later than a unit's first": """
+                SELECT count(*) FROM usable JOIN firsts ON firsts.unit = usable.unit AND usable.batch > firsts.batch"""
+        },
+    ),
+    (
+        """
+        CREATE TABLE judged AS SELECT n, any_value(batch) AS batch, arg_min(target, way) AS target
+        FROM usable JOIN firsts USING (unit, batch) GROUP BY n
+        """,
+        {},
+    ),
+    ("DROP TABLE usable", {}),
+]
+"""From the log and the truth to what is judged, each table with what it leaves out."""
 
 _UNITS = """
-SELECT any_value(key) AS key, any_value(request_id) AS request_id, min(version) AS least, max(version) AS most, avg({loss}) AS loss,
-    count(*) AS rows
-FROM judged GROUP BY unit ORDER BY min(batch), min(time), unit
+SELECT coalesce(any_value(key), any_value(request_id)) AS name, any_value(key) IS NOT NULL AS keyed, min(version) AS least,
+    max(version) AS most, avg({loss}) AS loss, count(*) AS "rows"
+FROM judged JOIN logged ON logged.rowid = n GROUP BY unit ORDER BY min(batch), min(time), unit
 """
-
-_LEFT_OUT = {
-    "answers of other versions": "SELECT count(*) FROM answered WHERE version NOT IN ($production, $challenger)",
-    "answers to a request that was sent again": """
-        SELECT (SELECT count(*) FROM answered WHERE version IN ($production, $challenger)) - (SELECT count(*) FROM logged)""",
-    "predictions that are no finite number": "SELECT count(*) FROM logged WHERE NOT isfinite(prediction)",
-    "units without truth so far": "SELECT count(DISTINCT unit) FROM logged WHERE unit NOT IN (SELECT unit FROM matched)",
-    "truth without a number": "SELECT count(*) FROM truth WHERE target IS NULL OR NOT isfinite(target)",
-    "predictions of which the truth says different things": "SELECT count(*) FROM matched WHERE values > 1",
-    "predictions made when their truth was known": "SELECT count(*) FROM matched WHERE time >= known",
-    "rows of requests with several, whose truth doesn't say which": "SELECT count(*) FROM matched WHERE NOT clear",
-    "truth that came later than a unit's first": """
-        SELECT count(*) FROM (SELECT batch, min(batch) OVER (PARTITION BY unit) AS first FROM usable) WHERE batch > first""",
-}
 
 
 def units_of(state: State, metric: str, predictions: str, model: str, truth: pa.Table) -> Units:
@@ -105,41 +152,46 @@ def units_of(state: State, metric: str, predictions: str, model: str, truth: pa.
     """
     import duckdb
 
-    values = {"experiment": state.id, "production": state.production, "challenger": state.challenger}
-    with duckdb.connect(":memory:") as database:
+    values = {"experiment": state.id, "production": state.production, "challenger": state.challenger, "unkeyed": state.unkeyed}
+    left_out: dict[str, int] = {}
+    with (
+        tempfile.TemporaryDirectory(prefix="lakeline-") as folder,
+        duckdb.connect(f"{folder}/join.db", config={"memory_limit": MEMORY}) as database,
+    ):
         database.register("predictions", _log(predictions, model, state.started or 0.0))
         database.register("truth", truth)
         try:
-            for statement in [*_LOGGED.split(";"), *_MATCHED.split(";")]:
-                if statement.strip():
-                    _run(database, statement, values)
+            _run(database, _ANSWERED, values)
         except (duckdb.Error, OSError) as error:
             raise DataError(f"{model}: the prediction log at {predictions} can't be read: {str(error).splitlines()[0]}") from None
-        counts = {name: int(_run(database, query, values).fetchall()[0][0]) for name, query in _LEFT_OUT.items()}
-        broken = _run(database, "SELECT count(*) FROM logged WHERE version = $challenger AND NOT isfinite(prediction)", values)
-        broken = int(broken.fetchall()[0][0])
-        found = database.execute(_UNITS.format(loss=_LOSSES[metric])).fetchall()
-    return _assign(state, found, broken, {name: count for name, count in counts.items() if count})
+        # All of them, also where production answered in its place.
+        broken = _count(database, "SELECT count(*) FROM answered WHERE version = $challenger AND NOT finite", values)
+        for statement, counts in _STEPS:
+            _run(database, statement, values)
+            left_out |= {name: _count(database, query, values) for name, query in counts.items()}
+        found = database.execute(_UNITS.format(loss=_LOSSES[metric])).fetchnumpy()
+    return _assign(state, found, broken, {name: count for name, count in left_out.items() if count})
 
 
 def _run(database: duckdb.DuckDBPyConnection, query: str, values: dict[str, Any]) -> duckdb.DuckDBPyConnection:
     return database.execute(query, {name: value for name, value in values.items() if f"${name}" in query})
 
 
-def _assign(state: State, found: list[tuple[Any, ...]], broken: int, left_out: dict[str, int]) -> Units:
+def _count(database: duckdb.DuckDBPyConnection, query: str, values: dict[str, Any]) -> int:
+    return int(_run(database, query, values).fetchall()[0][0])
+
+
+def _assign(state: State, found: dict[str, Any], broken: int, left_out: dict[str, int]) -> Units:
     """Say of each unit whose it was: by its hash, as the servers do; where a gateway shares out requests without a key, by who answered."""
     import numpy as np
 
-    versions = {"production": state.production, "challenger": state.challenger}
-    challengers = np.empty(len(found), dtype=np.bool_)
-    crossed = 0
-    for place, (key, request, least, most, _, _) in enumerate(found):
-        hashed = key is not None or state.unkeyed
-        version = versions[variant_of(request if key is None else key, state.id, state.weight)] if hashed else least
-        challengers[place] = version == state.challenger
-        crossed += not version == least == most
-    losses = np.array([loss for *_, loss, _ in found], dtype=np.float64)
-    return Units(losses, challengers, sum(rows for *_, rows in found), crossed, broken, left_out)
+    least, most = found["least"], found["most"]
+    hashed = found["keyed"] | state.unkeyed
+    drawn = (each and variant_of(name, state.id, state.weight) == "challenger" for name, each in zip(found["name"], hashed, strict=True))
+    challengers = np.where(hashed, np.fromiter(drawn, np.bool_, len(hashed)), least == state.challenger)
+    versions = np.where(challengers, state.challenger, state.production)
+    crossed = int(np.count_nonzero((least != versions) | (most != versions)))
+    return Units(np.asarray(found["loss"], dtype=np.float64), challengers, int(found["rows"].sum()), crossed, broken, left_out)
 
 
 def _log(url: str, model: str, since: float) -> ds.Dataset:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import tempfile
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lakeline.errors import DataError, UsageError
 from lakeline.lake.base import MAIN
@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from lakeline.data.spec import DatasetSpec
-    from lakeline.lake import Commit, CommitId, Lake
+    from lakeline.lake import Change, Commit, CommitId, Lake
 
 FOLDER = "truth/"
 """Where the lake keeps the files that people bring."""
+
+MEMORY = "384MB"
+"""Of DuckDB, in a step that has 1 GiB; what is more goes to the disk."""
 
 _READERS = {".csv": "read_csv({}, all_varchar = true, header = true)", ".parquet": "read_parquet({})"}
 
@@ -108,7 +111,7 @@ def _checked(database: duckdb.DuckDBPyConnection, ids: list[str], target: str, p
 
 
 def truth_since(lake: Lake, spec: DatasetSpec, since: float) -> pa.Table:
-    """All truth that came after a moment.
+    """All truth that came after a moment, and what people had brought before it.
 
     Parameters
     ----------
@@ -120,8 +123,9 @@ def truth_since(lake: Lake, spec: DatasetSpec, since: float) -> pa.Table:
     Returns
     -------
     Table
-        A row for each thing that was said: `batch` (number of the commit that said it, in order), `known` (when), `kind` ("key", "row" or
-        "request": what it is said of), `id`, `row` and `target`. What a commit says is read as it was then, whatever later ones say.
+        A row for each thing that was said: `batch` (number of the commit that said it, in order; -1 before the moment), `known` (when),
+        `kind` ("key", "row" or "request": what it is said of), `id`, `row` and `target`. What a commit says is read as it was then,
+        whatever later ones say; what its file had said of the same thing before is said no second time.
 
     Raises
     ------
@@ -130,37 +134,54 @@ def truth_since(lake: Lake, spec: DatasetSpec, since: float) -> pa.Table:
     """
     import duckdb
 
-    with duckdb.connect(":memory:") as database, tempfile.TemporaryDirectory(prefix="lakeline-") as folder:
+    line, before = _line(lake, since)
+    with (
+        tempfile.TemporaryDirectory(prefix="lakeline-") as folder,
+        duckdb.connect(f"{folder}/truth.db", config={"memory_limit": MEMORY}) as database,
+    ):
         database.execute('CREATE TABLE truth (batch INTEGER, known TIMESTAMPTZ, kind VARCHAR, id VARCHAR, "row" INTEGER, target DOUBLE)')
-        for batch, (commit, paths) in enumerate(_commits(lake, since)):
+
+        def said(commit: CommitId, path: str, name: str = "now") -> str:
+            file = lake.download(commit, path, Path(folder) / f"{name}.parquet")
+            return _said(database, spec, f"{lake.name} {path} at {commit[:12]}", file, path.startswith(FOLDER))
+
+        if before is not None:
+            for entry in lake.ls(before, FOLDER):
+                with contextlib.suppress(DataError):  # It has columns of another spec than this test's.
+                    _add(database, (-1, 0), said(before, entry.path))
+        for batch, commit in enumerate(line):
             # A commit's time is in whole seconds: what was predicted within its second was predicted before.
             known = int((commit.time.astimezone(UTC) + timedelta(seconds=1)).timestamp() * 1e6)
-            for path in paths:
-                file = lake.download(commit.id, path, Path(folder) / "file.parquet")
-                if path.startswith(FOLDER) or spec.experiment.key is not None:
-                    _add(database, spec, file, f"{lake.name} {path} at {commit.id[:12]}", (batch, known, path.startswith(FOLDER)))
+            for change in _changes(lake, spec, commit):
+                earlier = None
+                if change.kind == "changed":
+                    with contextlib.suppress(DataError):
+                        earlier = said(commit.parents[0], change.path, "earlier")
+                _add(database, (batch, known), said(commit.id, change.path), earlier)
         return database.table("truth").to_arrow_table()
 
 
-def _commits(lake: Lake, since: float) -> Iterator[tuple[Commit, list[str]]]:
-    """Commits of main's own line since a moment, oldest first, with the files of truth that each brought."""
+def _line(lake: Lake, since: float) -> tuple[list[Commit], CommitId | None]:
+    """Commits of main's own line since a moment, oldest first, and the one before them."""
     commits = {commit.id: commit for commit in lake.log(MAIN)}
     line: list[Commit] = []
     at = commits.get(lake.resolve(MAIN))
     while at is not None and at.time >= datetime.fromtimestamp(int(since), UTC):
         line.append(at)
         at = commits.get(at.parents[0]) if at.parents else None
-    for commit in reversed(line):
-        changes = lake.diff(commit.parents[0], commit.id) if commit.parents else []
-        paths = [change.path for change in changes if change.kind != "removed" and change.path.endswith(".parquet")]
-        found = sorted(path for path in paths if path.startswith((FOLDER, "clean/")))
-        if found:
-            yield commit, found
+    return line[::-1], None if at is None else at.id
 
 
-def _add(database: duckdb.DuckDBPyConnection, spec: DatasetSpec, file: Path, origin: str, said: tuple[int, int, bool]) -> None:
+def _changes(lake: Lake, spec: DatasetSpec, commit: Commit) -> list[Change]:
+    """Files of truth that a commit brought."""
+    folders = FOLDER if spec.experiment.key is None else (FOLDER, "clean/")
+    changes = lake.diff(commit.parents[0], commit.id) if commit.parents else []
+    return [each for each in changes if each.kind != "removed" and each.path.endswith(".parquet") and each.path.startswith(folders)]
+
+
+def _said(database: duckdb.DuckDBPyConnection, spec: DatasetSpec, origin: str, file: Path, brought: bool) -> str:
+    """SQL of what a file says."""
     columns = {str(row[0]) for row in database.execute("DESCRIBE SELECT * FROM read_parquet(?)", [str(file)]).fetchall()}
-    batch, known, brought = said
     if brought and "request_id" in columns:
         kind, key, row = ("row", "request_id", '"row"') if "row" in columns else ("request", "request_id", "0")
     else:
@@ -168,12 +189,15 @@ def _add(database: duckdb.DuckDBPyConnection, spec: DatasetSpec, file: Path, ori
     missing = [name for name in (key, spec.target.column) if name not in columns]
     if missing:
         raise DataError(f"{origin}: has no column {missing[0]!r}, by which a test is to be judged.")
-    values: list[Any] = [batch, known, kind, str(file)]
-    database.execute(
-        f"""
-        INSERT INTO truth
-        SELECT ?, make_timestamptz(?), ?, CAST({quoted(key)} AS VARCHAR), {row}, TRY_CAST({quoted(spec.target.column)} AS DOUBLE)
-        FROM read_parquet(?) WHERE {quoted(key)} IS NOT NULL
-        """,  # noqa: S608 (names that are columns of the file)
-        values,
-    )
+    target, path = quoted(spec.target.column), str(file).replace("'", "''")
+    return f"""
+        SELECT '{kind}' AS kind, CAST({quoted(key)} AS VARCHAR) AS id, CAST({row} AS INTEGER) AS "row",
+            TRY_CAST({target} AS DOUBLE) AS target
+        FROM read_parquet('{path}') WHERE {quoted(key)} IS NOT NULL
+    """  # noqa: S608 (names that are columns of the file)
+
+
+def _add(database: duckdb.DuckDBPyConnection, said_at: tuple[int, int], said: str, earlier: str | None = None) -> None:
+    """Add what a file says, but for what it had said of already."""
+    known = f'ANTI JOIN (FROM ({earlier}) WHERE isfinite(target)) AS earlier USING (kind, id, "row")' if earlier else ""
+    database.execute(f"INSERT INTO truth SELECT ?, make_timestamptz(?), * FROM ({said}) AS said {known}", list(said_at))  # noqa: S608

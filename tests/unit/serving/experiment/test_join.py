@@ -1,6 +1,7 @@
 """What a test is judged by: predictions of its two versions, each once, with the truth that came first, a loss a key or request."""
 
 import math
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -79,23 +80,6 @@ def test_arrival_that_is_delivered_again_changes_nothing_that_was_judged(trial: 
     assert trial.units().losses.tolist() == [2.0]
 
 
-def test_truth_from_before_the_test_is_none(trial: Trial):
-    commit = trial.deliver({"parcel": [7], "load": [1.0], "minutes": [10.0]})
-    later = trial.lake.log(commit, 1)[0].time.timestamp() + 10
-    trial.state = replace(trial.state, started=later)
-    trial.answer(12.0, key="7", time=trial.at(1))
-    assert len(trial.units().losses) == 0
-
-
-def test_prediction_of_what_is_known_already_is_left_out(trial: Trial):
-    trial.answer(12.0, key="7")
-    trial.deliver({"parcel": [7], "load": [1.0], "minutes": [10.0]})
-    trial.answer(10.0, key="7", time=trial.at(HOUR + 60))
-    units = trial.units()
-    assert units.losses.tolist() == [2.0]
-    assert units.left_out == {"predictions made when their truth was known": 1}
-
-
 def test_other_versions_and_other_tests_are_left_out(trial: Trial):
     trial.answer(12.0, key="7", version=3)
     trial.answer(12.0, key="7", experiment="test-0")
@@ -132,6 +116,47 @@ def test_key_that_the_other_variant_answered_counts_for_its_own(trial: Trial):
     trial.bring({"key": [key], "minutes": [10.0]})
     units = trial.units()
     assert (units.challengers.tolist(), units.crossed) == ([True], 1)
+
+
+def _key_of(variant: str) -> str:
+    return next(str(number) for number in range(100) if variant_of(str(number), "test-1", 0.5) == variant)
+
+
+@pytest.mark.parametrize("later", [1, -1])
+def test_number_that_the_challenger_had_none_for_is_counted_though_production_had_one(trial: Trial, later: int):
+    """Production answers what the challenger couldn't: the caller has a number, and the challenger is none the better for it."""
+    key = _key_of("challenger")
+    request = trial.answer(math.nan, key=key)
+    trial.answer(12.0, key=key, request_id=request, version=1, variant="production", time=trial.at(HOUR / 2 + later))
+    trial.bring({"key": [key], "minutes": [10.0]})
+
+    units = trial.units()
+
+    assert units.broken == 1
+    assert (units.losses.tolist(), units.challengers.tolist(), units.crossed) == ([2.0], [True], 1)
+    assert units.left_out == {"predictions that are no finite number": 1}
+
+
+def test_number_that_production_had_none_for_is_not_on_the_challengers_account(trial: Trial):
+    key = _key_of("production")
+    request = trial.answer(math.inf, key=key)
+    trial.answer(12.0, key=key, request_id=request, version=2, variant="challenger", time=trial.at(HOUR / 2 + 1))
+    trial.bring({"key": [key], "minutes": [10.0]})
+    units = trial.units()
+    assert (units.broken, units.losses.tolist(), units.challengers.tolist()) == (0, [2.0], [False])
+
+
+def test_request_without_a_key_that_both_versions_answered_is_nobodys_behind_a_gateway(trial: Trial):
+    """It is sent again, and given to the other one: only the gateway knew whose it was at first, not the number of a version."""
+    trial.state = replace(trial.state, unkeyed=False)
+    again, once = trial.answer(12.0, version=2, variant="challenger"), trial.answer(13.0, version=2, variant="challenger")
+    trial.answer(30.0, request_id=again, version=1, variant="production", time=trial.at(HOUR / 2 + 1))
+    trial.bring({"request_id": [again, once], "minutes": [10.0, 10.0]})
+
+    units = trial.units()
+
+    assert (units.losses.tolist(), units.challengers.tolist(), units.crossed) == ([3.0], [True], 0)
+    assert units.left_out == {"requests without a key that both versions answered": 1}
 
 
 @pytest.mark.parametrize("unkeyed", [True, False])
@@ -196,8 +221,6 @@ def test_damaged_file_of_the_log_is_an_error_that_says_where(trial: Trial):
 
 
 def test_hundred_thousand_rows_are_joined_in_seconds(trial: Trial):
-    import time
-
     chance = np.random.default_rng(0)
     keys = [str(number) for number in range(50_000)]
     for key in keys:
