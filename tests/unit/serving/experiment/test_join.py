@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lakeline.errors import DataError
+from lakeline.serving.experiment import join
 from lakeline.serving.release import variant_of
 from tests.unit.serving.experiment.conftest import HOUR, NAME, Trial
 
@@ -220,7 +221,9 @@ def test_damaged_file_of_the_log_is_an_error_that_says_where(trial: Trial):
         trial.units()
 
 
-def test_hundred_thousand_rows_are_joined_in_seconds(trial: Trial):
+def test_hundred_thousand_rows_are_joined_in_seconds_and_in_little_memory(trial: Trial, monkeypatch: pytest.MonkeyPatch):
+    """What doesn't fit goes to the disk: logs grow for weeks, and the step that reads them has 1 GiB."""
+    monkeypatch.setattr(join, "MEMORY", "48MB")
     chance = np.random.default_rng(0)
     keys = [str(number) for number in range(50_000)]
     for key in keys:
