@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lakeline.errors import UsageError
 from lakeline.serving.release import Route, Variant
+from lakeline.settings import bearer
 
 if TYPE_CHECKING:
     from lakeline.serving.release import Release
@@ -118,10 +119,10 @@ class ServerSettings(BaseSettings):
             )
         if self.token is None:
             return None
-        token = self.token.get_secret_value().rstrip("\r\n")  # which a file has at its end
-        if not token or not token.isprintable() or any(map(str.isspace, token)):
-            raise UsageError(f"{PREFIX}TOKEN is empty, or has a blank or a control character in it, which no header can carry.")
-        return token
+        try:
+            return bearer(self.token.get_secret_value())
+        except ValueError as error:
+            raise UsageError(f"{PREFIX}TOKEN {error}.") from None
 
 
 def server_settings() -> ServerSettings:

@@ -53,8 +53,8 @@ def test_who_listens_to_others_must_know_them():
     assert ServerSettings(**told, token=SecretStr("t")).secret(EVERYWHERE) == "t"
     assert ServerSettings(**told, token=SecretStr("t")).secret("127.0.0.1") == "t"
     assert ServerSettings(**told, token=SecretStr("of-a-file\r\n")).secret(EVERYWHERE) == "of-a-file"
-    for wrong in ("two words", "tab\tbed", "a\nb", "\n"):
-        with pytest.raises(UsageError, match="LAKELINE_SERVE_TOKEN is empty, or has a blank"):
+    for wrong in ("two words", "tab\tbed", "a\nb", "\n", "tökén"):
+        with pytest.raises(UsageError, match="LAKELINE_SERVE_TOKEN can't be sent: it is empty, or has a blank"):
             ServerSettings(**told, token=SecretStr(wrong)).secret("127.0.0.1")
     with pytest.raises(ValueError, match="LAKELINE_SERVE_TOKEN isn't set"):
         ServerSettings(**told, auth="token")
