@@ -120,7 +120,7 @@ def _callers(url: str, release: Release, before: Release, serving: Serving, trie
     rows = example_of(before.model, before.version)
     if rows is None:
         return tried
-    asked = smoke(url, authorization(), release, replace(rows, predictions=[]), serving)
+    asked = smoke(url, authorization(release.model), release, replace(rows, predictions=[]), serving)
     if asked.passed:
         return tried
     return replace(asked, reasons=[f"callers of version {before.version} would not be served: {' '.join(asked.reasons)}"])
@@ -224,7 +224,7 @@ def _serves(site: Site, model: str, target: int | None, missing: str) -> str:
 def _try(url: str, release: Release, example: Example | None, serving: Serving) -> Smoke:
     if example is None:
         return Smoke(0, 0, 0.0, 0.0, [])
-    return smoke(url, authorization(), release, example, serving)
+    return smoke(url, authorization(release.model), release, example, serving)
 
 
 def _before(site: Site, release: Release, found: Standing) -> Release | None:

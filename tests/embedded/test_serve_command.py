@@ -12,11 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from lakeline.data.servingspec import Serving
+from lakeline.serving import deployment
 from lakeline.serving.local.folder import Folder
 from lakeline.serving.local.processes import alive, wait
 from lakeline.serving.local.site import LocalSite
-from lakeline.serving.site import authorization
-from lakeline.serving.smoke import smoke
 from lakeline.settings import get_settings
 from lakeline.training.model import Example, plain_rows
 from tests.ferries import BROKEN, NAME, ROWS, Ferries, free_port
@@ -113,7 +112,7 @@ def test_detached_it_goes_on_and_rows_of_files_are_predicted(site: LocalSite, fe
     assert (home / "serving" / NAME / "state.json").stat().st_mode & 0o777 == 0o600
     assert "wants another token" in lakeline("predict", NAME, str(many), code=1)
     example = Example(list(ROWS.columns), plain_rows(ROWS), ferries.predictions[2])
-    assert smoke(url, authorization(NAME), ferries.releases[2], example, Serving()).passed  # as a deployment does where it is not set
+    assert deployment._try(url, ferries.releases[2], example, Serving()).passed  # so can deployments from here
     rows.drop(columns="load").to_csv(tmp_path / "less.csv", index=False)
     assert "missing column: 'load'" in lakeline("predict", NAME, str(tmp_path / "less.csv"), code=1, token=word)
     assert "it would be overwritten" in lakeline("predict", NAME, str(tmp_path / "rows.csv"), "-o", str(tmp_path / "rows.csv"), code=2)

@@ -245,7 +245,7 @@ def _try_apart(site: Site, challenger: Release, production: Release) -> None:
             if example is None:
                 continue
             asked = example if example is own else replace(example, predictions=[])
-            tried = smoke(url, authorization(), challenger, asked, serving)
+            tried = smoke(url, authorization(challenger.model), challenger, asked, serving)
             if not tried.passed:
                 raise RolloutFailed(f"{challenger.model} version {challenger.version}, tried with {whose}: {' '.join(tried.reasons)}")
 
