@@ -90,6 +90,23 @@ class DeploymentUnderWay(ServingError):
     passes = False
 
 
+class Interrupted(BaseException):
+    """Ctrl-C or a request to end; not a KeyboardInterrupt, which typer would answer with its own words.
+
+    Attributes
+    ----------
+    number
+        Of the signal.
+    left
+        What was left, and how to go on.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+        self.left = "Nothing was left half-done; run the same command again to go on."
+
+
 def describe(error: BaseException) -> str:
     """Say an error in the words a person sees.
 
@@ -106,6 +123,8 @@ def describe(error: BaseException) -> str:
     """
     if isinstance(error, LakelineError):
         return str(error)
+    if isinstance(error, Interrupted):
+        return f"interrupted. {error.left}"
     if isinstance(error, KeyboardInterrupt):
         return "interrupted. Nothing was left half-done; run the same command again to go on."
     if isinstance(error, OSError) and error.errno == 28:  # noqa: PLR2004 (ENOSPC)

@@ -9,6 +9,7 @@ from types import FrameType
 
 import typer
 
+from lakeline.errors import Interrupted, LakelineError, UsageError, describe
 from pipelines.commands import (
     cluster,
     dataset,
@@ -41,7 +42,8 @@ app = typer.Typer(
     Then: [bold]lakeline run continuous --month 8[/bold], [bold]lakeline models[/bold], [bold]lakeline report[/bold].
 
     Settings come from the environment: LAKELINE_HOME (where all is kept), LAKELINE_DATA (local copies of data sets),
-    LAKELINE_LAKE (git or lakefs), MLFLOW_TRACKING_URI. Exit codes: 0 done (also when a gate holds the model back), 1 failed, 2 wrong usage.
+    LAKELINE_LAKE (git or lakefs), MLFLOW_TRACKING_URI. Exit codes: 0 done (also when a gate holds the model back), 1 failed, 2 wrong usage,
+    130 interrupted.
     """,
 )
 _EXTRA = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -79,18 +81,12 @@ def _options(version: bool = typer.Option(False, "--version", help="Print the ve
         raise typer.Exit
 
 
-class _Interrupted(BaseException):
-    """Ctrl-C or a request to end; not a KeyboardInterrupt, which typer would answer with its own words."""
-
-
 def _interrupt(number: int, _: FrameType | None) -> None:
-    raise _Interrupted(number)
+    raise Interrupted(number)
 
 
 def main() -> None:
     """Run the command; what goes wrong ends it with a sentence and a code that scripts can trust."""
-    from lakeline.errors import LakelineError, UsageError, describe
-
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -103,9 +99,9 @@ def main() -> None:
             raise
         print(f"lakeline: {describe(error)}", file=sys.stderr)
         sys.exit(1)
-    except _Interrupted as error:
-        print(f"\nlakeline: {describe(KeyboardInterrupt())}", file=sys.stderr)
-        sys.exit(128 + error.args[0])
+    except Interrupted as error:
+        print(f"\nlakeline: {describe(error)}", file=sys.stderr)
+        sys.exit(128 + error.number)
 
 
 if __name__ == "__main__":

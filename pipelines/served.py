@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,37 @@ def served(run: LocalRun, arguments: Mapping[str, Any]) -> dict[str, Any]:
         "report": str(run.report) if run.report.is_file() else None,
         "log": str(run.log),
     }
+
+
+@contextlib.contextmanager
+def standing_told(model: str) -> Generator[None]:
+    """Have an interrupt say where the alias stands, and what serves: one may have moved, and the other not yet."""
+    from lakeline.errors import Interrupted, LakelineError
+
+    try:
+        yield
+    except Interrupted as error:
+        error.left = f"To see what was left: lakeline history {model}"
+        with contextlib.suppress(LakelineError):
+            error.left = _left(model)
+        raise
+
+
+def _left(model: str) -> str:
+    from lakeline.registry.deployed import standing
+    from lakeline.serving.local.site import LocalSite
+    from lakeline.settings import get_settings
+
+    found = standing(model)
+    said = f"The alias production of {model} stands {'nowhere' if found.production is None else f'at version {found.production}'}"
+    if get_settings().pipelines_endpoint:
+        return f"{said}. To follow its deployment: lakeline runs. To start it: lakeline submit deployment --dataset {model}"
+    servers = LocalSite().status(model)["variants"].get("production", {}).get("servers", [])
+    versions = sorted({server["version"] for server in servers if server["role"] == "serving"})
+    serves = f"version {', '.join(map(str, versions))} serves" if versions else "nothing serves on this machine"
+    if found.pending:
+        return f"{said}; {serves}. To go on: lakeline run deployment --dataset {model}. To go back: lakeline rollback {model} --why ..."
+    return f"{said}; {serves}. To go on, run the same command again."
 
 
 def _deployment(run: LocalRun) -> dict[str, Any]:

@@ -35,18 +35,21 @@ def promote(
 
       lakeline promote NAME 7 --why "the regulator asks for it"
 
-    JSON: model, version, replaced (the version that was in production, or null), deployment (what came of it, or null).
+    JSON: model, version, replaced (the version that was in production, or null), deployment (what came of it, or null), test (version
+    and weight of the challenger of an A/B test that goes on, or null).
     """
     from lakeline.registry import promote_by_hand
+    from pipelines.served import standing_told
     from pipelines.show import Console
 
     console = Console(as_json)
-    replaced = promote_by_hand(model, version, _reason(why))
-    if replaced == version:
-        console.say(f"{model} version {version} is in production already.")
-    else:
-        console.say(f"{model} version {version} is in production" + (f"; version {replaced} is `previous`." if replaced else "."))
-    _follow(model, version, replaced, wait, timeout, console)
+    with standing_told(model):
+        replaced = promote_by_hand(model, version, _reason(why))
+        if replaced == version:
+            console.say(f"{model} version {version} is in production already.")
+        else:
+            console.say(f"{model} version {version} is in production" + (f"; version {replaced} is `previous`." if replaced else "."))
+        _follow(model, version, replaced, wait, timeout, console)
 
 
 def rollback(model: MODEL, why: WHY, wait: WAIT = False, timeout: TIMEOUT = 60.0, as_json: JSON = False) -> None:
@@ -56,17 +59,19 @@ def rollback(model: MODEL, why: WHY, wait: WAIT = False, timeout: TIMEOUT = 60.0
 
       lakeline rollback NAME --why "complaints since Monday"
 
-    JSON: model, version (that is in production now), replaced, deployment.
+    JSON: model, version (that is in production now), replaced, deployment, test.
     """
     from lakeline.registry import roll_back
     from lakeline.registry.deployed import standing
+    from pipelines.served import standing_told
     from pipelines.show import Console
 
     console = Console(as_json)
-    replaced = standing(model).production
-    version = roll_back(model, _reason(why))
-    console.say(f"{model} version {version} is in production again" + (f"; version {replaced} is `previous`." if replaced else "."))
-    _follow(model, version, replaced, wait, timeout, console)
+    with standing_told(model):
+        replaced = standing(model).production
+        version = roll_back(model, _reason(why))
+        console.say(f"{model} version {version} is in production again" + (f"; version {replaced} is `previous`." if replaced else "."))
+        _follow(model, version, replaced, wait, timeout, console)
 
 
 def history(model: MODEL, as_json: JSON = False) -> None:
@@ -116,12 +121,29 @@ def _reason(why: str) -> str:
 def _follow(model: str, version: int, replaced: int | None, wait: bool, timeout: float, console: Console) -> None:
     """Deploy here, or follow the deployment there, and say what came of it."""
     deployment = _deployment(model, version, version != replaced, wait, timeout, console)
+    test = _test(model)
+    if test:
+        console.say(
+            f"Version {test['version']} still answers {test['weight']:.0%} of requests (A/B test). "
+            f"To end that: lakeline experiment stop {model} --why ..."
+        )
     if console.as_json:
-        typer.echo(json.dumps({"model": model, "version": version, "replaced": replaced, "deployment": deployment}))
+        typer.echo(json.dumps({"model": model, "version": version, "replaced": replaced, "deployment": deployment, "test": test}))
     elif deployment is not None and deployment["status"] != "succeeded":
         console.rich.print(f"lakeline: {deployment['error']}", markup=False)
     if deployment is not None and deployment["status"] != "succeeded":
         raise typer.Exit(1)
+
+
+def _test(model: str) -> dict[str, Any] | None:
+    """Find the A/B test that a model is in, which no promotion ends."""
+    from lakeline.registry.store import connect
+    from lakeline.serving.experiment.state import load
+
+    state = load(connect(), model)
+    if state is None or not state.running or state.started is None:
+        return None
+    return {"version": state.challenger, "weight": state.weight}
 
 
 def _deployment(model: str, version: int, moved: bool, wait: bool, timeout: float, console: Console) -> dict[str, Any] | None:

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from lakeline.data.specfile import push
+from lakeline.errors import Interrupted
 from lakeline.lake import open_lake
 from lakeline.settings import get_settings
+from pipelines import cli
 from pipelines.diagnose import diagnose
 
 
@@ -54,6 +56,18 @@ def test_setting_that_cannot_be_is_named(monkeypatch: pytest.MonkeyPatch):
     done = lakeline("models")
     assert done.returncode == 2
     assert done.stderr == "lakeline: LAKELINE_LAKE is 'svn'. Input should be 'git' or 'lakefs'.\n"
+
+
+def test_interrupt_is_code_130_and_says_what_is_left(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    def interrupted(**_: object) -> None:
+        raise Interrupted(2)
+
+    monkeypatch.setattr(cli, "app", interrupted)
+    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "\nlakeline: interrupted. Nothing was left half-done; run the same command again to go on.\n"
 
 
 def test_home_that_cannot_be_is_named(monkeypatch: pytest.MonkeyPatch):

@@ -5,11 +5,13 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from lakeline.errors import RegistryError, UsageError
+from lakeline.errors import Interrupted, RegistryError, UsageError, describe
 from lakeline.registry.deployed import record_deployed
 from lakeline.registry.moves import move_alias
+from lakeline.serving.experiment.state import State, save
 from lakeline.settings import get_settings
 from pipelines.cli import app
+from pipelines.commands import promote as commands
 
 from .conftest import NAME, World
 
@@ -35,7 +37,7 @@ def test_promoting_and_rolling_back_by_hand(two: World):
 
     assert "ferries version 1 is in production." in first
     assert f"To serve it on this machine: lakeline run deployment --dataset {NAME}" in first
-    assert told == {"model": NAME, "version": 2, "replaced": 1, "deployment": None}
+    assert told == {"model": NAME, "version": 2, "replaced": 1, "deployment": None, "test": None}
     assert "ferries version 1 is in production again; version 2 is `previous`." in back
     assert two.aliases() == {"staging": 2, "production": 1, "previous": 2}
     with pytest.raises(RegistryError, match="took version 2 back to 1 already"):
@@ -70,6 +72,29 @@ def test_history_tells_a_move_that_was_not_made_and_one_that_was_made_elsewhere(
     assert ([move["made"] for move in told["moves"]], told["production"]) == ([True, False], 1)
     client.delete_registered_model_alias(NAME, "production")
     assert "The alias production stands nowhere now: it was moved in MLflow's own interface." in _said("history", NAME)
+
+
+def test_interrupt_after_the_alias_moved_says_where_it_stands_and_how_to_go_on(two: World, monkeypatch: pytest.MonkeyPatch):
+    def interrupted(*_: object) -> None:
+        raise Interrupted(2)
+
+    monkeypatch.setattr(commands, "_deployment", interrupted)
+    with pytest.raises(Interrupted) as caught:
+        _said("promote", NAME, "1", "--why", "the first")
+
+    said = describe(caught.value)
+    assert said.startswith("interrupted. The alias production of ferries stands at version 1; nothing serves on this machine. To go on: ")
+    assert "lakeline run deployment --dataset ferries" in said
+    assert "Nothing was left half-done" not in said
+
+
+def test_test_that_goes_on_is_not_passed_over(two: World):
+    save(two.client, NAME, State("test-1", 1, 2, 0.3, True, two.commit, "grace", started=1.0))
+
+    assert "Version 2 still answers 30% of requests (A/B test). To end that: lakeline experiment stop ferries" in _said(
+        "promote", NAME, "1", "--why", "the first"
+    )
+    assert json.loads(_said("promote", NAME, "1", "--why", "again", "--json"))["test"] == {"version": 2, "weight": 0.3}
 
 
 def test_reason_must_be_given(two: World):
