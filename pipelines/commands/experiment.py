@@ -90,12 +90,15 @@ def stop(
     JSON: as of start.
     """
     from lakeline.serving.experiment.running import stop as end
+    from lakeline.serving.site import open_site
 
     state = end(model, why)
     if as_json:
         _print({"model": model} | state.to_dict())
         return
-    typer.echo(f"The test of version {state.challenger} is stopped. Version {state.production} answers all requests for {model}.")
+    now = open_site().serving(model).get("production")  # which somebody may have promoted since the test began
+    answers = f"Version {now.version} answers all requests for {model}." if now else f"Nothing serves {model}."
+    typer.echo(f"The test of version {state.challenger} is stopped. {answers}")
 
 
 @app.command()

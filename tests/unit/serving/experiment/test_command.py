@@ -1,15 +1,19 @@
 """`lakeline experiment` as it is called, where no server is needed."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from lakeline.registry.store import connect
+from lakeline.serving.experiment import running
 from lakeline.serving.experiment.state import TAG
 from pipelines.cli import app
+from tests import ferries
 from tests.unit.serving.experiment.conftest import NAME, Trial
+from tests.unit.serving.experiment.standin import StandIn
 
 
 @pytest.fixture
@@ -88,3 +92,13 @@ def test_step_starts_a_test_of_a_version_unless_one_is_under_way(tested: Trial, 
 
     outputs = {name: str(tmp_path / name) for name in ("report", "verdict", "record")}
     assert assess_and_report(NAME, challenger, "experiment-1", outputs).Output == verdict
+
+
+def test_stop_says_which_version_serves_now(site: StandIn, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("lakeline.serving.site.open_site", lambda: site)
+    running.start(ferries.NAME, 1)
+    site.arms["production"] = replace(site.arms["production"], version=3)  # somebody has promoted it since
+
+    done = CliRunner().invoke(app, ["experiment", "stop", ferries.NAME, "--why", "enough"], catch_exceptions=False)
+
+    assert done.stdout == "The test of version 1 is stopped. Version 3 answers all requests for ferries.\n"
