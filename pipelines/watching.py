@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+TRIES = 3
+"""Times that a deployment is tried that ends without a verdict."""
+
+
 @dataclass
 class Seen:
     """What a watch has dealt with already; kept in a file, so that a restart neither forgets nor repeats."""
@@ -31,7 +35,9 @@ class Seen:
     arrivals: dict[str, str] = field(default_factory=dict)
     """Run that an arrival at the source started, by arrival."""
     deployments: dict[str, str] = field(default_factory=dict)
-    """Run that a move of the alias production started, by move."""
+    """Last run that a move of the alias production started, by move."""
+    tries: dict[str, int] = field(default_factory=dict)
+    """Runs that it started, by move."""
 
     def save(self) -> None:
         """Write it whole or not at all."""
@@ -92,24 +98,34 @@ def untrained(dataset: str, seen: Seen) -> list[CommitId]:
     return fresh[::-1]
 
 
-def promoted(dataset: str, seen: Seen) -> Standing | None:
-    """Where the alias production was moved to, if another version serves and no run of this watch has tried.
+def promoted(dataset: str) -> Standing | None:
+    """Where the alias production was moved to, if another version serves.
 
-    Only of a model that is served: who doesn't serve it here has asked for no server.
+    Only of a model that is served: who doesn't serve it here has asked for no server. A deployment that ends with a verdict ends the
+    difference as well. One that crashes doesn't, and is tried `TRIES` times.
 
     Parameters
     ----------
     dataset
         Name of the data set, which is its model's name.
-    seen
-        What was tried before.
     """
     from lakeline.serving.site import open_site
 
     if "production" not in open_site().serving(dataset):
         return None
     at = find_standing(dataset)
-    return at if at is not None and at.pending and move_of(at) not in seen.deployments else None
+    return at if at is not None and at.pending else None
+
+
+def given_up(at: Standing | None, seen: Seen) -> str | None:
+    """Say that a move of the alias is not deployed any more, and what to do; None if it is yet to be."""
+    if at is None or seen.tries.get(move_of(at), 0) < TRIES:
+        return None
+    log = get_settings().runs / seen.deployments[move_of(at)] / "run.log"
+    return (
+        f"{at.model}: version {at.production} has the alias production, and its deployment has come to no end in {TRIES} tries: it isn't "
+        f"tried again. What happened last: {log}. Then: lakeline run deployment --dataset {at.model}, or lakeline rollback {at.model}"
+    )
 
 
 def arrived(dataset: str, arrivals: Sequence[str], seen: Seen) -> list[str]:

@@ -25,22 +25,27 @@ def watch(
 ) -> None:
     """Train when new data arrives in the lake: one run for each commit, also for those that came while no watch ran.
 
-    Where the model is served by this machine (`lakeline serve`), a move of the alias production is deployed, once for each move.
+    Where the model is served by this machine (`lakeline serve`), a move of the alias production is deployed, once for each move; what
+    crashes is tried three times.
     With --arrivals, the source is looked at as well, and what has arrived there is brought into the lake.
-    With --json there is one object a run, a line each. Exit code 1 with --once if a run failed.
+    With --json there is one object a run, a line each. Exit code 1 with --once if a run failed, or a deployment isn't tried any more.
     """
     from pipelines.show import Console
-    from pipelines.watching import watching
+    from pipelines.watching import given_up, promoted, watching
 
-    console = Console(as_json)
+    console, told = Console(as_json), None
     with watching(dataset) as seen:
         console.say(f"Watching {dataset}" + ("." if once else f", every {interval:g} s. Ctrl-C ends it."))
         while True:
             results = look(dataset, seen, arrivals, console)
+            stuck = given_up(promoted(dataset), seen)
+            if stuck and stuck != told:
+                console.rich.print(f"lakeline: {stuck}", markup=False)
+            told = stuck
             if once:
-                if not results:
+                if not results and not stuck:
                     console.say("Nothing new.")
-                raise typer.Exit(1 if any(result["status"] != "succeeded" for result in results) else 0)
+                raise typer.Exit(1 if stuck or any(result["status"] != "succeeded" for result in results) else 0)
             time.sleep(interval)
 
 
@@ -52,7 +57,7 @@ def look(dataset: str, seen: Any, arrivals: str | None, console: Console) -> lis
     from pipelines.events import training_of
     from pipelines.execute import current_spec, execute, push_first
     from pipelines.show import show_result
-    from pipelines.watching import arrived, promoted, untrained
+    from pipelines.watching import arrived, given_up, promoted, untrained
 
     results: list[dict[str, Any]] = []
 
@@ -74,10 +79,11 @@ def look(dataset: str, seen: Any, arrivals: str | None, console: Console) -> lis
         seen.runs[commit] = outcome["run_id"]
         seen.head = commit
         seen.save()
-    at = promoted(dataset, seen)
-    if at is not None and at.production is not None:
-        outcome = run("deployment", deployment_of(dataset, at.production))
-        seen.deployments[move_of(at)] = outcome["run_id"]
+    at = promoted(dataset)
+    if at is not None and at.production is not None and not given_up(at, seen):
+        outcome, move = run("deployment", deployment_of(dataset, at.production)), move_of(at)
+        seen.deployments[move] = outcome["run_id"]
+        seen.tries[move] = seen.tries.get(move, 0) + 1
         seen.save()
     return results
 

@@ -1,10 +1,19 @@
 """The watch: what is new, once each, also over restarts."""
 
+import os
+from typing import Any
+
 import pytest
+from typer.testing import CliRunner
 
 from lakeline.data.specfile import push
 from lakeline.errors import LakeUnavailable
 from lakeline.lake import CommitId, Lake, open_lake
+from lakeline.registry.store import connect
+from lakeline.serving.local.folder import ArmState, Folder, Plan, State
+from lakeline.serving.local.processes import identify
+from lakeline.serving.release import Release
+from pipelines.cli import app
 from pipelines.watching import Seen, arrived, untrained, watching
 
 
@@ -90,3 +99,37 @@ def test_what_was_seen_is_on_the_disk_whole(lake: Lake):
         path = seen.path
     with watching("flights") as again:
         assert again == Seen(path, "a" * 40, {"b": "c"}, {})
+
+
+def test_deployment_that_crashes_is_tried_three_times_and_then_given_up_aloud(lake: Lake, monkeypatch: pytest.MonkeyPatch):
+    runs: list[dict[str, Any]] = []
+
+    def crash(pipeline: str, arguments: dict[str, Any], _: object) -> dict[str, Any]:
+        runs.append(arguments)
+        return {"pipeline": pipeline, "status": "failed", "error": "it crashed", "run_id": f"run-{len(runs)}", "seconds": 1.0, "log": "log"}
+
+    def watch() -> str:
+        done = CliRunner().invoke(app, ["watch", "--dataset", lake.name, "--once"], catch_exceptions=False)
+        assert done.exit_code == 1
+        return done.stdout
+
+    monkeypatch.setattr("pipelines.execute.execute", crash)
+    client = connect()
+    client.create_registered_model(lake.name)
+    for version in (1, 2, 3):
+        client.create_model_version(lake.name, "file:///nowhere")
+        client.set_registered_model_alias(lake.name, "production", str(version))
+    serves = ArmState(wanted=Plan(Release(lake.name, 1, "0" * 64), "/nowhere", 1, 1))
+    Folder(lake.name).make().write(State(identify(os.getpid()), arms={"production": serves, "challenger": ArmState()}))
+
+    first, _, third, fourth = (watch() for _ in range(4))
+
+    assert "in 3 tries" not in first
+    for said in (third, fourth):
+        assert "version 3 has the alias production, and its deployment has come to no end in 3 tries" in said
+        assert "run-3/run.log. Then: lakeline run deployment --dataset flights" in said
+    assert "Nothing new" not in fourth
+    assert len(runs) == 3
+    client.set_registered_model_alias(lake.name, "production", "2")
+    assert "in 3 tries" not in watch()
+    assert len(runs) == 4
