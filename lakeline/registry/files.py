@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Generator
     from pathlib import Path
 
 DIGEST_TAG = "model_digest"
@@ -40,6 +42,16 @@ def files_digest(folder: Path) -> str:
                     digest.update(chunk)
             lines.append(f"{digest.hexdigest()}  {path.relative_to(folder).as_posix()}\n")
     return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def kept_as_it_is() -> Generator[None]:
+    """Keep Python from compiling a model's own code into the model's folder, which would have another digest then."""
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
 
 
 def fetch_version(model: str, version: int, folder: Path) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlparse
 
 from lakeline.errors import LakelineError
+from lakeline.registry.files import kept_as_it_is
 from lakeline.registry.peek import PRODUCTION, CannotTell, production
 from lakeline.training.evaluate import Rival
 from lakeline.training.model import CARD_FILE, load
@@ -77,7 +78,8 @@ def _load_through_mlflow(dataset: str) -> Rival | None:
         folder = Path(download_artifacts(f"models:/{dataset}/{version}"))
         if (folder / CARD_FILE).is_file():
             return _load_ours(version, folder)
-        model = load_model(str(folder))
+        with kept_as_it_is():  # a local store gives its own folder
+            model = load_model(str(folder))
         inputs = model.metadata.get_input_schema()
         if inputs is None:
             return Rival(version, reason="it has no signature, so what it takes is not known")

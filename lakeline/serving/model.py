@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lakeline.errors import DataError, RolloutFailed
+from lakeline.registry.files import kept_as_it_is
 from lakeline.serving.rows import KINDS, Column, Refused, frame_of, parse_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -89,7 +88,7 @@ def load(folder: Path) -> ServedModel:
     try:
         metadata = Model.load(str(folder))
         if fitted is None:
-            with _unchanged():
+            with kept_as_it_is():
                 fitted = mlflow.pyfunc.load_model(str(folder))
     except Exception as error:
         raise RolloutFailed(f"the model can't be loaded: {type(error).__name__}: {error}") from error
@@ -100,19 +99,9 @@ def load(folder: Path) -> ServedModel:
         unit=card.unit if card else "",
         metadata=metadata,
     )
-    with _unchanged():
+    with kept_as_it_is():
         _try_out(model, *_example(folder, metadata, card))
     return model
-
-
-@contextlib.contextmanager
-def _unchanged() -> Generator[None]:
-    """Keep Python from compiling a model's own code into the model's folder, which would then be another one."""
-    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-    try:
-        yield
-    finally:
-        sys.dont_write_bytecode = before
 
 
 def _columns(metadata: Model, card: Card | None) -> tuple[Column, ...]:

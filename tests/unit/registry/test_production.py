@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from lakeline.registry.files import files_digest
 from lakeline.registry.production import load_production
 from lakeline.settings import get_settings
 
@@ -56,6 +57,35 @@ def test_a_model_that_somebody_else_logged_is_compared_too(world: Any):
     assert rival is not None
     assert (rival.version, rival.features) == (1, {"route": "text", "load": "number"})
     assert list(rival.model.predict(rows)) == [15.0, 15.0]
+
+
+def test_a_model_that_is_code_is_what_it_was_after_it_was_loaded(world: Any, tmp_path: Path):
+    """A local store gives its own folder, and Python writes beside what it imports."""
+    import mlflow
+    import numpy as np
+    from mlflow.models import infer_signature
+
+    code = tmp_path / "means.py"
+    code.write_text(
+        "import mlflow\n"
+        "class Mean(mlflow.pyfunc.PythonModel):\n"
+        "    def predict(self, context, rows, params=None):\n"
+        "        return [12.0] * len(rows)\n"
+        "mlflow.models.set_model(Mean())\n"
+    )
+    folder, rows = tmp_path / "theirs", pd.DataFrame({"route": ["a"], "load": [1.0]})
+    signature = infer_signature(rows, np.array([1.0]))
+    mlflow.pyfunc.save_model(str(folder), python_model=str(code), signature=signature, pip_requirements=[])
+    world.client.create_registered_model("ferries")
+    world.client.create_model_version("ferries", str(folder))
+    world.client.set_registered_model_alias("ferries", "production", "1")
+    before = files_digest(folder)
+
+    rival = load_production("ferries")
+
+    assert rival is not None
+    assert list(rival.model.predict(rows)) == [12.0]
+    assert files_digest(folder) == before
 
 
 def test_a_model_without_a_signature_is_told(world: Any):
