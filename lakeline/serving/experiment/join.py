@@ -28,6 +28,13 @@ SELECT request_id, "row", nullif(key, '') AS key, time, version, version IN ($pr
 FROM predictions WHERE experiment = $experiment
 """
 
+_BROKEN = """
+SELECT count(*) FROM answered AS theirs WHERE version = $challenger AND NOT finite
+AND NOT EXISTS (FROM answered AS ours WHERE ours.request_id = theirs.request_id AND ours."row" = theirs."row"
+    AND ours.version = $production AND NOT ours.finite)
+"""
+"""Rows that the challenger had no number for, also where production answered in its place; but not those that neither can answer."""
+
 _STEPS: list[tuple[str, dict[str, str]]] = [
     (
         # Which variant a gateway gave a request to, nothing says but who answered it.
@@ -164,8 +171,7 @@ def units_of(state: State, metric: str, predictions: str, model: str, truth: pa.
             _run(database, _ANSWERED, values)
         except (duckdb.Error, OSError) as error:
             raise DataError(f"{model}: the prediction log at {predictions} can't be read: {str(error).splitlines()[0]}") from None
-        # All of them, also where production answered in its place.
-        broken = _count(database, "SELECT count(*) FROM answered WHERE version = $challenger AND NOT finite", values)
+        broken = _count(database, _BROKEN, values)
         for statement, counts in _STEPS:
             _run(database, statement, values)
             left_out |= {name: _count(database, query, values) for name, query in counts.items()}

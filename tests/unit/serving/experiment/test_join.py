@@ -138,6 +138,13 @@ def test_number_that_the_challenger_had_none_for_is_counted_though_production_ha
     assert units.left_out == {"predictions that are no finite number": 1}
 
 
+def test_row_that_neither_has_a_number_for_is_nobodys_failure(trial: Trial):
+    key = _key_of("challenger")
+    request = trial.answer(math.nan, key=key)
+    trial.answer(math.nan, key=key, request_id=request, version=1, variant="production")
+    assert trial.units().broken == 0
+
+
 def test_number_that_production_had_none_for_is_not_on_the_challengers_account(trial: Trial):
     key = _key_of("production")
     request = trial.answer(math.inf, key=key)
