@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -105,13 +104,6 @@ def _predict(files: Path) -> list[float]:
 
     model, _ = load(files)
     return [float(value) for value in model.predict(ROWS)]
-
-
-def free_port() -> int:
-    """Port of the loopback interface that nobody listens to now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def end_all(model: str = NAME) -> None:

@@ -13,7 +13,8 @@ import pytest
 
 from lakeline.serving.local.site import LocalSite
 from lakeline.settings import get_settings
-from tests.ferries import NAME, Ferries, end_all, free_port, make
+from tests.ferries import NAME, Ferries, end_all, make
+from tests.ports import free_port
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from lakeline.serving.deployment import deploy, preflight, resolve
 from lakeline.serving.local.site import LocalSite
 from lakeline.serving.release import VERSION_HEADER
 from lakeline.settings import get_settings
+from tests.ports import free_port
 from tests.unit.registry.conftest import ARRIVALS, NAME, SPEC, World, _rows, empty_store  # noqa: F401  # pyright: ignore[reportUnusedImport]  (a fixture)
 
 pytestmark = pytest.mark.embedded
@@ -95,12 +96,9 @@ class Served:
 @pytest.fixture(scope="module")
 def served(shared_home: Path, empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:  # noqa: F811
     import shutil
-    import socket
 
     folder = tmp_path_factory.mktemp("made")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LAKELINE_HOME", str(shared_home))
         patch.setenv("LAKELINE_SERVING_PORT", str(port))

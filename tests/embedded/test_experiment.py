@@ -20,7 +20,8 @@ from lakeline.serving.local.site import LocalSite
 from lakeline.serving.release import KEY_HEADER, REQUEST_HEADER, VERSION_HEADER, variant_of
 from lakeline.settings import get_settings
 from tests.embedded.conftest import lakeline_in
-from tests.ferries import BROKEN, NAME, Ferries, end_all, free_port
+from tests.ferries import BROKEN, NAME, Ferries, end_all
+from tests.ports import free_port
 from tests.unit.serving.experiment.conftest import SPEC
 
 pytestmark = pytest.mark.embedded

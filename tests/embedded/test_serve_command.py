@@ -18,7 +18,8 @@ from lakeline.serving.local.processes import alive, wait
 from lakeline.serving.local.site import LocalSite
 from lakeline.settings import get_settings
 from lakeline.training.model import Example, plain_rows
-from tests.ferries import BROKEN, NAME, ROWS, Ferries, free_port
+from tests.ferries import BROKEN, NAME, ROWS, Ferries
+from tests.ports import free_port
 
 pytestmark = pytest.mark.embedded
 

@@ -23,6 +23,7 @@ from fastapi import FastAPI
 from lakeline.errors import UsageError
 from lakeline.events import gate as gates
 from lakeline.events.signature import DELIVERY, SIGNATURE, TIMESTAMP, WINDOW, sign
+from tests.ports import free_port
 from tests.unit.events.receiver import TOKEN, Receiver
 
 SECRET, BEFORE = secrets.token_hex(20), secrets.token_hex(20)
@@ -227,9 +228,7 @@ def test_other_requests_find_nothing(gate: str):
 
 
 def test_command_serves_until_it_is_told_to_end_and_says_no_secret(receiver: Receiver):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     told = {"LAKELINE_GATE_SECRET": SECRET, "LAKELINE_GATE_PREVIOUS": BEFORE, "LAKELINE_GATE_PORT": str(port)}
     command = [sys.executable, "-m", "pipelines.cli", "event", "gate"]
     process = subprocess.Popen(command, env=os.environ | told, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -4,7 +4,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,16 +15,11 @@ import httpx
 import pytest
 
 from pipelines.clusters.wanted import encryption_key
+from tests.ports import free_port
 from tests.unit.events.receiver import TOKEN, Receiver
 
 PREPARE = Path(__file__).resolve().parents[3] / "kubernetes" / "mlflow" / "prepare.py"
 SECRET = secrets.token_hex(20)
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def no_other(name: str, key: str) -> str:

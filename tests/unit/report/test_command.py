@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 from lakeline.errors import UsageError
 from pipelines.commands import report
+from tests.ports import free_port
 
 PROJECT = Path(__file__).resolve().parents[3]
 
@@ -134,9 +135,7 @@ def test_ui_answers_until_it_is_interrupted_and_leaves_nothing(home: Path):
     from lakeline.registry.store import connect
 
     connect()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     code = f"from pipelines.commands.report import ui; ui({port}, False)"
     environment = os.environ | {"PYTHONPATH": str(PROJECT)}
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment)

@@ -11,7 +11,7 @@ from lakeline.errors import DataError, ServingError, UsageError
 from lakeline.serving import asking
 from lakeline.serving.asking import predict
 from lakeline.serving.reading import next_rows, open_rows
-from tests.ferries import free_port
+from tests.ports import free_port
 from tests.unit.serving.models import FEATURES, NAME, ROW
 
 NOBODY = f"http://127.0.0.1:{free_port()}"
