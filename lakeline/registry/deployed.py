@@ -73,8 +73,8 @@ class Standing:
 
     @property
     def pending(self) -> bool:
-        """Whether something else serves than the alias says, or may: a rollout that was killed half-way may have changed anything."""
-        return self.production is not None and (self.production != self.deployed or self.deploying not in (None, self.production))
+        """Whether something else serves than the alias says, or may: of a rollout that was begun nobody knows yet what came of it."""
+        return self.production is not None and (self.production != self.deployed or self.deploying is not None)
 
 
 def standing(model: str) -> Standing:

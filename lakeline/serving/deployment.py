@@ -92,8 +92,8 @@ def preflight(release: Release) -> Smoke:
     Raises
     ------
     RolloutFailed
-        If it doesn't start, or doesn't answer as it should: says why. The alias is back then where it was. Also if the alias has
-        moved on.
+        If it doesn't start, or doesn't answer as it should: says why. The alias is back then where it was; the version that was the
+        last to serve keeps it. Also if the alias has moved on.
     DeploymentUnderWay
         If somebody else is deploying this model.
     """
@@ -109,10 +109,23 @@ def preflight(release: Release) -> Smoke:
                 if tried.passed and before is not None and DEPLOYED_AT_TAG not in found.tags:
                     tried = _callers(url, release, before, serving, tried)
         except RolloutFailed as error:
-            _take_back(site, release, before, str(error))
+            _refuse(site, release, before, found, str(error))
         if not tried.passed:
-            _take_back(site, release, before, f"it was tried before it got any traffic: {' '.join(tried.reasons)}")
+            _refuse(site, release, before, found, f"it was tried before it got any traffic: {' '.join(tried.reasons)}")
         return tried
+
+
+def _refuse(site: Site, release: Release, before: Release | None, found: Standing, why: str) -> NoReturn:
+    """Say why a release gets no traffic. One that was the last to serve keeps the alias: nothing is a better way back than it is."""
+    if found.deployed == release.version:
+        _failing(site, release, f"fails its tries: {why} Nothing was changed, and it keeps the alias.")
+    _take_back(site, release, before, why)
+
+
+def _failing(site: Site, release: Release, what: str) -> NoReturn:
+    message = f"version {release.version}, which has served before, {what}"
+    site.tell(release.model, "Failing", message, warning=True)
+    raise RolloutFailed(f"{release.model}: {message}")
 
 
 def _callers(url: str, release: Release, before: Release, serving: Serving, tried: Smoke) -> Smoke:
@@ -186,9 +199,7 @@ def _roll_back(site: Site, release: Release, before: Release | None, serving: Se
         except LakelineError as error:
             missing = describe(error)
     elif found.deployed == release.version:
-        message = f"version {release.version}, which has served before, fails its tries, and there is no other to go back to: {why}"
-        site.tell(release.model, "Failing", message, warning=True)
-        raise RolloutFailed(f"{release.model}: {message}")
+        _failing(site, release, f"fails its tries, and there is no other to go back to: {why}")
     else:
         site.withdraw(release.model, "production")
     _take_back(site, release, before, why, missing, rolled_out=True)
@@ -236,7 +247,10 @@ def _before(site: Site, release: Release, found: Standing) -> Release | None:
     last = found.previous if found.deployed == release.version else found.deployed
     if last is None or last == release.version:
         return None
-    return _release(release.model, last, version_tags(release.model, last))
+    tags = version_tags(release.model, last)
+    if last != found.deployed and DEPLOYED_AT_TAG not in tags:  # `previous` may be a version that never came to serve
+        return None
+    return _release(release.model, last, tags)
 
 
 def serving_of(release: Release) -> Serving:

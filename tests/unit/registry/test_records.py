@@ -118,9 +118,9 @@ def test_standing_tells_what_may_serve(model: Bare):
     end_deploying(NAME)
     assert not standing(NAME).pending
     record_deploying(NAME, 1)
-    assert not standing(NAME).pending, "whatever there is of it, it is of this one"
+    assert standing(NAME).pending, "it was begun again, and nobody has seen its end"
     record_deployed(NAME, 1, "run", "ada")
-    assert standing(NAME).deploying is None
+    assert (standing(NAME).deploying, standing(NAME).pending) == (None, False)
 
 
 def test_since_and_actor_are_of_the_last_move_wherever_it_went(model: Bare, monkeypatch: pytest.MonkeyPatch):

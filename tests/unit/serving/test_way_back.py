@@ -128,6 +128,20 @@ def test_half_way_deployment_is_finished_when_its_alias_goes_back(model: Model):
     assert not standing(NAME).pending
 
 
+def test_way_back_that_finds_no_room_keeps_the_alias(model: Model):
+    """Version 2 came half-way and is `previous` now: it never served, and is nothing to go back to."""
+    model.kill(model.release(model.add()))
+    put(1)
+    release = resolve(NAME, 1).release
+    model.cluster.controllers.fates["1"] = FAILS
+
+    for step, why in ((preflight, "Nothing was changed, and it keeps the alias"), (deploy, "there is no other to go back to")):
+        with pytest.raises(RolloutFailed, match=f"version 1, which has served before, fails its tries.*{why}"):
+            step(release)
+
+    assert (standing(NAME).production, standing(NAME).pending) == (1, True)
+
+
 @pytest.mark.parametrize("missing", ["registry", "gateway"])
 def test_whatever_fails_after_the_rollout_began_is_rolled_back(model: Model, missing: str, monkeypatch: pytest.MonkeyPatch):
     release = model.release(model.add())
