@@ -90,6 +90,9 @@ class DeploymentUnderWay(ServingError):
     passes = False
 
 
+_LEFT = "Nothing was left half-done; run the same command again to go on."
+
+
 class Interrupted(BaseException):
     """Ctrl-C or a request to end; not a KeyboardInterrupt, which typer would answer with its own words.
 
@@ -104,7 +107,7 @@ class Interrupted(BaseException):
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.number = number
-        self.left = "Nothing was left half-done; run the same command again to go on."
+        self.left = _LEFT
 
 
 def describe(error: BaseException) -> str:
@@ -126,7 +129,7 @@ def describe(error: BaseException) -> str:
     if isinstance(error, Interrupted):
         return f"interrupted. {error.left}"
     if isinstance(error, KeyboardInterrupt):
-        return "interrupted. Nothing was left half-done; run the same command again to go on."
+        return f"interrupted. {_LEFT}"
     if isinstance(error, OSError) and error.errno == 28:  # noqa: PLR2004 (ENOSPC)
         where = f" ({error.filename})" if error.filename else ""
         return f"the disk is full{where}. Nothing was merged or promoted. Free some space and run the same command again."

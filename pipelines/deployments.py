@@ -147,7 +147,7 @@ def deployments(client: Client, model: str) -> list[Deployment]:
     """The last hundred runs of a model's deployment, newest first."""
     from pipelines import remote
 
-    named = remote.equals("name", f"{_PIPELINE} {model}", "IS_SUBSTRING")
+    named = remote.having("name", f"{_PIPELINE} {model}", "IS_SUBSTRING")
     with remote.speaking():
         found = client.list_runs(page_size=_LOOKED_AT, sort_by="created_at desc", filter=named).runs or []
     return [

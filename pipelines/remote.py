@@ -178,7 +178,7 @@ def experiment(client: Client, dataset: str) -> str:
 def find_runs(client: Client, name: str) -> list[str]:
     """Ids of the runs of this very name, newest first."""
     with speaking():
-        found = client.list_runs(page_size=100, sort_by="created_at desc", filter=equals("name", name))
+        found = client.list_runs(page_size=100, sort_by="created_at desc", filter=having("name", name))
     return [str(run.run_id) for run in found.runs or []]
 
 
@@ -199,7 +199,7 @@ def run_url(run_id: str) -> str:
     return f"{(settings.pipelines_ui or settings.pipelines_endpoint or '').rstrip('/')}/#/runs/details/{run_id}"
 
 
-def equals(key: str, value: str, operation: str = "EQUALS") -> str:
+def having(key: str, value: str, operation: str = "EQUALS") -> str:
     """Filter of the API: what has this value; what has it in it, if the operation is IS_SUBSTRING."""
     return json.dumps({"predicates": [{"operation": operation, "key": key, "stringValue": value}]})
 
@@ -244,7 +244,7 @@ _CONFLICT = 409
 
 
 def _version(client: Client, pipeline_id: str, name: str) -> Any | None:
-    found = client.list_pipeline_versions(pipeline_id, page_size=10, filter=equals("name", name)).pipeline_versions
+    found = client.list_pipeline_versions(pipeline_id, page_size=10, filter=having("name", name)).pipeline_versions
     return found[0] if found else None
 
 

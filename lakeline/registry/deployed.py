@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lakeline.registry import records
-from lakeline.registry.moves import PREVIOUS
+from lakeline.registry.moves import PREVIOUS, no_model, recorded
 from lakeline.registry.peek import PRODUCTION
 from lakeline.registry.records import UNRECORDED, last_move
 
@@ -85,11 +84,9 @@ def standing(model: str) -> Standing:
     RegistryError
         If there is no such model, or the registry is out of reach.
     """
-    from lakeline.errors import RegistryError
-
     found = find_standing(model)
     if found is None:
-        raise RegistryError(f"there is no model {model!r} in the registry. See: lakeline models")
+        raise no_model(model)
     return found
 
 
@@ -101,18 +98,12 @@ def find_standing(model: str) -> Standing | None:
     RegistryError
         If the registry is out of reach.
     """
-    from lakeline.registry.store import connect, speaking
-    from lakeline.registry.versions import all_versions, registered_model
-
-    client = connect()
-    with speaking():
-        registered = registered_model(client, model)
-        if registered is None:
-            return None
-        versions = all_versions(client, model)
+    found = recorded(model)
+    if found is None:
+        return None
+    registered, versions, moves = found
     said: dict[str, str] = registered.tags
     production, previous = (_number(registered.aliases.get(alias)) for alias in (PRODUCTION, PREVIOUS))
-    moves = records.read([said, *(version.tags for version in versions)])
     last = last_move(moves)
     # Not the record that a deployment makes of somebody else's move: a run that goes on would seem to be of an earlier one.
     made = last_move([move for move in moves if move.kind != UNRECORDED])

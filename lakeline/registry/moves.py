@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+
+    from lakeline.errors import RegistryError
 
 PREVIOUS = "previous"
 
@@ -93,17 +96,37 @@ def history(model: str) -> list[Move]:
     RegistryError
         If there is no such model, or the registry is out of reach.
     """
-    from lakeline.errors import RegistryError
+    found = recorded(model)
+    if found is None:
+        raise no_model(model)
+    return found[2]
+
+
+def recorded(model: str) -> tuple[RegisteredModel, list[ModelVersion], list[Move]] | None:
+    """Read a model, its versions, and the moves of its aliases, oldest first; None if there is no such model.
+
+    Raises
+    ------
+    RegistryError
+        If the registry is out of reach.
+    """
     from lakeline.registry.store import connect, speaking
     from lakeline.registry.versions import all_versions, registered_model
 
     client = connect()
     with speaking():
         found = registered_model(client, model)
+        if found is None:
+            return None
         versions = all_versions(client, model)
-    if found is None:
-        raise RegistryError(f"there is no model {model!r} in the registry. See: lakeline models")
-    return records.read([found.tags, *(version.tags for version in versions)])
+    return found, versions, records.read([found.tags, *(version.tags for version in versions)])
+
+
+def no_model(model: str) -> RegistryError:
+    """Make the error that says that there is no such model."""
+    from lakeline.errors import RegistryError
+
+    return RegistryError(f"there is no model {model!r} in the registry. See: lakeline models")
 
 
 def revert(model: str, failed: int, target: int | None, why: str, who: str | None = None) -> int | None:

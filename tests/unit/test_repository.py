@@ -66,11 +66,6 @@ def test_no_file_is_larger_than_a_mebibyte():
     assert large == {}
 
 
-def test_no_module_is_longer_than_300_lines():
-    lengths = {name: text.count("\n") for name, text in texts("**.py", "*.py")}
-    assert {name: length for name, length in lengths.items() if length > 300} == {}
-
-
 def test_every_module_opens_with_what_it_is_for():
     silent = [name for name, tree in modules(*PACKAGES, "benchmarks", "tests") if tree.body and not ast.get_docstring(tree)]
     assert silent == []

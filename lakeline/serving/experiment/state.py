@@ -72,14 +72,15 @@ def load(client: MlflowClient, model: str) -> State | None:
     RegistryError
         If there is no such model, or the registry is out of reach.
     """
-    from lakeline.errors import RegistryError
+    from lakeline.registry.moves import no_model
     from lakeline.registry.store import speaking
+    from lakeline.registry.versions import registered_model
 
     with speaking():
-        found = client.search_registered_models(f"name = '{model}'", max_results=1)
-    if not found:
-        raise RegistryError(f"there is no model {model!r} in the registry. See: lakeline models")
-    text = found[0].tags.get(TAG)
+        found = registered_model(client, model)
+    if found is None:
+        raise no_model(model)
+    text = found.tags.get(TAG)
     return State(**json.loads(text)) if text else None
 
 

@@ -78,11 +78,20 @@ def test_rollback_has_succeeded_when_what_was_being_rolled_out_has_come_to_its_e
     with pytest.raises(PipelinesError, match=f"version 1: another deployment is still under way after 0 minutes .run {run.run_id}."):
         awaiting.await_deployment(model.name, 1, 0, lambda _: None)
 
+    followed, wait = threading.Event(), outcome.wait
+
+    def follow(*arguments: Any) -> Any:
+        followed.set()
+        return wait(*arguments)
+
+    monkeypatch.setattr(outcome, "wait", follow)
+
     def deploy() -> None:
         time.sleep(0.3)
         record_deployed(model.name, 2, str(run.run_id), "somebody")
         pipelines_server.end(str(run.run_id))
         own = deployments.on_alias(model.told(1))
+        followed.wait(30)  # a run that ends before anybody looks is none to follow
         record_deployed(model.name, 1, str(own.run_id), "somebody")
         pipelines_server.end(str(own.run_id))
 
