@@ -2,12 +2,13 @@
 
 import threading
 import time
+from typing import Any
 
 import pytest
 
 from lakeline.errors import PipelinesError
 from lakeline.registry.deployed import record_deployed, record_deploying
-from pipelines import awaiting, deployments
+from pipelines import awaiting, deployments, outcome
 from tests.kubeflow import Kubeflow
 from tests.unit.events.models import Model
 
