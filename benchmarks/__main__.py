@@ -62,7 +62,7 @@ def main() -> int:
             steps = profile(Path(data).resolve(), workload)
             found.setdefault("steps", {})[workload] = [step.to_dict() for step in steps]
             console.print(_steps_table(workload, steps))
-    options.json.write_text(json.dumps(found, indent=1) + "\n")
+    options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     notes.log(f"numbers: {options.json}")
     return 0
 

@@ -77,10 +77,11 @@ def measure(command: Sequence[str | Path], *, environment: Mapping[str, str], fo
         sampler.end()
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
-        raise CommandFailed(f"{child.args} ended with {child.returncode}:\n{err.read_text()[-3000:]}{out.read_text()[-1000:]}")
+        printed = err.read_text(encoding="utf-8")[-3000:] + out.read_text(encoding="utf-8")[-1000:]
+        raise CommandFailed(f"{child.args} ended with {child.returncode}:\n{printed}")
     unit = 1 if sys.platform == "darwin" else _KIB  # ru_maxrss: bytes on macOS, KiB on Linux
     cost = Cost(seconds, usage.ru_utime + usage.ru_stime, sampler.peak / 2**20, usage.ru_maxrss * unit / 2**20)
-    return cost, out.read_text()
+    return cost, out.read_text(encoding="utf-8")
 
 
 class _Sampler(threading.Thread):
@@ -130,7 +131,7 @@ def _proportional(pid: int) -> int:
 
 
 def _ps() -> Iterable[tuple[int, int, int]]:
-    listed = subprocess.run(["ps", "-axo", "pid=,ppid=,rss="], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(["ps", "-axo", "pid=,ppid=,rss="], capture_output=True, encoding="utf-8", check=True).stdout
     for line in listed.splitlines():
         pid, parent, size = line.split()
         yield int(pid), int(parent), int(size) * _KIB

@@ -80,7 +80,7 @@ def serving(data: Path, rounds: int, seconds: float, say: Callable[[str], None])
     with tempfile.TemporaryDirectory(prefix="lakeline-bench-") as scratch:
         folder = _model(Path(scratch), data)
         say(f"model: {folder.name}, {sum(path.stat().st_size for path in folder.rglob('*')) >> 10} KiB")
-        rows = json.loads((folder / "serving_input_example.json").read_text())["dataframe_split"]
+        rows = json.loads((folder / "serving_input_example.json").read_text(encoding="utf-8"))["dataframe_split"]
         with _mlflow(folder, Path(scratch)) as theirs, _lakeline(folder, Path(scratch)) as ours:
             sides = {"mlflow models serve": theirs, "lakeline": ours}
             _agree([port for port, _ in sides.values()], _request(rows, 5))
@@ -138,7 +138,7 @@ def _running(command: Sequence[str], told: dict[str, str], port: int, log: Path)
         end = time.monotonic() + _START
         while not _answers(port):
             if process.poll() is not None or time.monotonic() > end:
-                raise ValueError(f"{command} doesn't serve:\n{log.read_text()[-2000:]}")
+                raise ValueError(f"{command} doesn't serve:\n{log.read_text(encoding='utf-8')[-2000:]}")
             time.sleep(0.2)
         yield process
     finally:

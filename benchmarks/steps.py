@@ -80,7 +80,7 @@ def profile(data: Path, workload: str, side: Side = SIDES[-1]) -> list[Step]:
 def _run(bench: Bench, side: Side, workload: str, extra: dict[str, str]) -> tuple[float, Sequence[str]]:
     with bench.home() as home:
         cost, printed = bench.measure(side, WORKLOADS[workload], home, extra)
-        return cost.seconds, Path(json.loads(printed)["log"]).read_text().splitlines()
+        return cost.seconds, Path(json.loads(printed)["log"]).read_text(encoding="utf-8").splitlines()
 
 
 def _times(log: Sequence[str]) -> dict[str, Step]:

@@ -153,7 +153,7 @@ def _explain_on_exit(kind: type[BaseException], error: BaseException, trace: Tra
     with contextlib.suppress(OSError):
         if path.parent.is_dir() and (path.exists() or "LAKELINE_TERMINATION_LOG" in os.environ):
             told = {"type": kind.__name__, "message": describe(error), "known": known, "retry": getattr(error, "passes", True)}
-            path.write_text(json.dumps(told))
+            path.write_text(json.dumps(told), encoding="utf-8")
 
 
 def explain_uncaught() -> None:

@@ -35,7 +35,7 @@ def code_version() -> str:
 
 def _git(*arguments: str) -> str:
     try:
-        done = subprocess.run(["git", "-C", str(_CHECKOUT), *arguments], capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(["git", "-C", str(_CHECKOUT), *arguments], capture_output=True, encoding="utf-8", timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

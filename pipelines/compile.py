@@ -48,7 +48,7 @@ def generate(root: Path = ROOT) -> dict[Path, str]:
 
 def stale(files: dict[Path, str]) -> list[Path]:
     """Paths whose content on disk is not what was generated."""
-    return [path for path, text in files.items() if not path.is_file() or path.read_text() != text]
+    return [path for path, text in files.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
 
 
 def compile_text(component: BaseComponent) -> str:
@@ -59,7 +59,7 @@ def compile_text(component: BaseComponent) -> str:
         warnings.simplefilter("ignore")
         path = Path(folder) / "compiled.yaml"
         compiler.Compiler().compile(component, str(path))
-        return path.read_text()
+        return path.read_text(encoding="utf-8")
 
 
 def _first_sentence(component: BaseComponent) -> str:

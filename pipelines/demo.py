@@ -43,7 +43,7 @@ def play(dataset: str, console: Console) -> bool:
     path = get_settings().datasets / dataset / "demo.yaml"
     if not path.is_file():
         raise UsageError(f"{dataset} has no demo ({path} is missing). `lakeline demo` without --dataset plays one that has.")
-    scene = yaml.safe_load(path.read_text())
+    scene = yaml.safe_load(path.read_text(encoding="utf-8"))
     spec = current_spec(dataset, console)
     push_first(dataset, console)
     ends: list[dict[str, Any]] = []

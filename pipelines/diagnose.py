@@ -93,7 +93,7 @@ def _home() -> Said:
     home = get_settings().home
     home.mkdir(parents=True, exist_ok=True)
     probe = home / ".probe"
-    probe.write_text("")
+    probe.write_text("", encoding="utf-8")
     probe.unlink()
     free = shutil.disk_usage(home).free / _GIB
     yield ("good" if free >= 1 else "fails", f"{home.resolve()} ({free:.1f} GiB free{'' if free >= 1 else '; make room'})")

@@ -131,7 +131,7 @@ def _record(run: LocalRun) -> dict[str, Any]:
     for step in ("promote", "publish"):
         path = run.outputs.get(step, {}).get("record")
         if path and Path(path).is_file():
-            return json.loads(Path(path).read_text())
+            return json.loads(Path(path).read_text(encoding="utf-8"))
     return {}
 
 
@@ -143,8 +143,8 @@ def _report(run: LocalRun, record: dict[str, Any]) -> None:
     else:
         from lakeline.report import build
 
-        run.report.write_text(build(record))
-    (run.folder / "record.json").write_text(json.dumps(record))
+        run.report.write_text(build(record), encoding="utf-8")
+    (run.folder / "record.json").write_text(json.dumps(record), encoding="utf-8")
 
 
 def _message(run: LocalRun, outputs: Mapping[str, Mapping[str, Any]], arguments: Mapping[str, Any]) -> str | None:

@@ -90,7 +90,7 @@ def run_locally(pipeline: str, arguments: Mapping[str, Any], on_progress: Callab
     run = LocalRun(new_run_id(pipeline), pipeline, Path())
     run.folder = get_settings().runs.resolve() / run.id
     run.folder.mkdir(parents=True)
-    (run.folder / "arguments.json").write_text(json.dumps(dict(arguments)))
+    (run.folder / "arguments.json").write_text(json.dumps(dict(arguments)), encoding="utf-8")
     reason = run.folder / "error.json"
     scratch = run.folder / "tmp"  # kfp leaves a folder there for each step
     scratch.mkdir()
@@ -124,7 +124,7 @@ def run_locally(pipeline: str, arguments: Mapping[str, Any], on_progress: Callab
     run.status = "succeeded" if child.returncode == 0 else "failed"
     run.outputs = _outputs(run.folder / "steps")
     if run.status == "failed":
-        told = json.loads(reason.read_text()) if reason.is_file() else {}
+        told = json.loads(reason.read_text(encoding="utf-8")) if reason.is_file() else {}
         run.error = told.get("message") or f"the run ended with code {child.returncode}. See {run.log}"
         run.error_type = told.get("type")
     return run
@@ -171,7 +171,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 def _outputs(steps: Path) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for path in sorted(steps.rglob("executor_output.json"), key=lambda path: path.stat().st_mtime):
-        output = json.loads(path.read_text())
+        output = json.loads(path.read_text(encoding="utf-8"))
         values = dict(output.get("parameterValues", {}))
         for name, artifacts in output.get("artifacts", {}).items():
             for artifact in artifacts.get("artifacts", []):
@@ -196,7 +196,7 @@ def _run(pipeline: str, folder: Path) -> None:
 
     from kfp import local
 
-    arguments = json.loads((folder / "arguments.json").read_text())
+    arguments = json.loads((folder / "arguments.json").read_text(encoding="utf-8"))
     function = getattr(importlib.import_module(f"pipelines.{pipeline}"), pipeline)
     leave_out_pods(function)
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(folder / "steps"), raise_on_error=True)

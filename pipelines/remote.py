@@ -253,7 +253,7 @@ def _upload(client: Client, pipeline_id: str, name: str, package: str, said: str
 
     with tempfile.TemporaryDirectory(prefix="lakeline-") as folder:
         path = Path(folder) / "pipeline.yaml"
-        path.write_text(package)
+        path.write_text(package, encoding="utf-8")
         try:
             return client._upload_api.upload_pipeline_version(str(path), name=name, pipelineid=pipeline_id, description=said)
         except api.ApiException as error:

@@ -86,7 +86,7 @@ def _described(folder: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # absent, or half-written by a run that was cut short
         return {}
     return content if isinstance(content, dict) else {}

@@ -113,7 +113,7 @@ def _experiment(run: LocalRun, arguments: Mapping[str, Any]) -> dict[str, Any]:
         return {"version": arguments["challenger"], "message": began if run.status == "succeeded" else None}
     if verdict == "none":
         return {"message": why, "from": assessed.get("report")}
-    found = json.loads(Path(assessed["record"]).read_text())["assessment"]
+    found = json.loads(Path(assessed["record"]).read_text(encoding="utf-8"))["assessment"]
     concluded = run.outputs.get("conclude-experiment") or run.outputs.get("conclude-experiment-2") or {}
     shown = {"verdict": concluded.get("Output", verdict), "reasons": found["reasons"], "version": found["challenger"]["version"]}
     return shown | {"message": _next(shown), "from": assessed.get("report")}

@@ -42,7 +42,7 @@ class Seen:
     def save(self) -> None:
         """Write it whole or not at all."""
         fresh = self.path.with_suffix(".new")
-        fresh.write_text(json.dumps({name: value for name, value in vars(self).items() if name != "path"}, indent=1))
+        fresh.write_text(json.dumps({name: value for name, value in vars(self).items() if name != "path"}, indent=1), encoding="utf-8")
         fresh.replace(self.path)
 
 
@@ -66,7 +66,7 @@ def watching(dataset: str) -> Generator[Seen]:
     except Timeout:
         raise LakeUnavailable(f"{dataset}: another `lakeline watch` of it runs on this machine. End that one first.") from None
     try:
-        yield Seen(path, **json.loads(path.read_text())) if path.is_file() else Seen(path)
+        yield Seen(path, **json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else Seen(path)
     finally:
         lock.release()
 

@@ -41,4 +41,4 @@ def evaluate(
         metrics.log_metric(name, value)
     for name, value in (result.production or {}).items():
         metrics.log_metric(f"production_{name}", value)
-    Path(evaluation.path).write_text(json.dumps(result.to_dict()))
+    Path(evaluation.path).write_text(json.dumps(result.to_dict()), encoding="utf-8")

@@ -31,5 +31,5 @@ def lake_diff(dataset: str, base: str, other: str, changes: dsl.Output[dsl.Artif
     from lakeline.lake import open_lake
 
     found = open_lake(dataset).diff(base, other)
-    Path(changes.path).write_text(json.dumps([{"path": change.path, "kind": change.kind} for change in found]))
+    Path(changes.path).write_text(json.dumps([{"path": change.path, "kind": change.kind} for change in found]), encoding="utf-8")
     return len(found)

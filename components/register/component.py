@@ -51,5 +51,5 @@ def register(
 
     from lakeline.registry import register as register_model
 
-    scored = json.loads(Path(evaluation.path).read_text())
+    scored = json.loads(Path(evaluation.path).read_text(encoding="utf-8"))
     return register_model(dataset, commit, Path(model.path), scored, results, dict(train.metadata), run_id, started).version

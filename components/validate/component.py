@@ -46,5 +46,5 @@ def validate(
     from lakeline.data.validate import validate as check
 
     result = check(dataset, branch, commit, arrivals, layer)
-    Path(report.path).write_text(json.dumps(result.to_dict()))
+    Path(report.path).write_text(json.dumps(result.to_dict()), encoding="utf-8")
     return result.rows

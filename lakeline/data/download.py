@@ -156,7 +156,7 @@ def _left(part: Path, note: Path) -> tuple[int, _Version]:
 
 def _noted(note: Path) -> _Version:
     with contextlib.suppress(OSError, ValueError, TypeError):
-        return _Version(**json.loads(note.read_text()))
+        return _Version(**json.loads(note.read_text(encoding="utf-8")))
     return _Version()
 
 
@@ -210,7 +210,7 @@ def _continues(answer: httpx.Response, have: int, known: _Version, version: _Ver
 def _write(
     answer: httpx.Response, part: Path, part_note: Path, version: _Version, start: int, progress: Callable[[int, int | None], None]
 ) -> None:
-    part_note.write_text(json.dumps(asdict(version)))
+    part_note.write_text(json.dumps(asdict(version)), encoding="utf-8")
     here = start
     with part.open("ab" if start else "wb") as file:
         for chunk in answer.iter_raw():
@@ -230,7 +230,7 @@ def _keep(part: Path, part_note: Path, target: Path, note: Path, version: _Versi
     """Move a whole file to its place; a crash in between only costs the next run a question to the server."""
     note.unlink(missing_ok=True)
     part.replace(target)
-    note.write_text(json.dumps(asdict(version)))
+    note.write_text(json.dumps(asdict(version)), encoding="utf-8")
     part_note.unlink(missing_ok=True)
 
 

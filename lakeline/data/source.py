@@ -173,11 +173,11 @@ def _bring(path: Path, url: str, folder: Path) -> Fetched:
     target = place / path.name
     note = place / ".sha256"
     if note.is_file():
-        return Fetched(target, url, note.read_text(), target.stat().st_size)
+        return Fetched(target, url, note.read_text(encoding="utf-8"), target.stat().st_size)
     place.mkdir(parents=True, exist_ok=True)
     with path.open("rb") as source, target.open("wb") as sink:
         digest = _copy(source, sink)
-    note.write_text(digest)
+    note.write_text(digest, encoding="utf-8")
     return Fetched(target, url, digest, target.stat().st_size)
 
 

@@ -165,4 +165,4 @@ def _write_page(result: Validation, dataset: str, path: Path) -> None:
 
     checked = [{"arrival": report.arrival, "layer": result.layer} | report.to_dict() for report in result.arrivals]
     run = {"pipeline": "data", "dataset": dataset, "status": "succeeded" if result.passed else "failed"}
-    path.write_text(build({"run": run, "data": {"commit": result.commit}, "validation": checked}))
+    path.write_text(build({"run": run, "data": {"commit": result.commit}, "validation": checked}), encoding="utf-8")

@@ -49,7 +49,9 @@ def locked(path: Path, what: str, wait: float = WAIT) -> Generator[None]:
     try:
         _wait(descriptor, note, what, wait)
         with contextlib.suppress(OSError):
-            note.write_text(f"process {os.getpid()} ({_command()}) on {socket.gethostname()} since {time.strftime('%H:%M:%S')}")
+            note.write_text(
+                f"process {os.getpid()} ({_command()}) on {socket.gethostname()} since {time.strftime('%H:%M:%S')}", encoding="utf-8"
+            )
         try:
             yield
         finally:
@@ -77,7 +79,7 @@ def _wait(descriptor: int, note: Path, what: str, wait: float) -> None:
 
 def _holder(note: Path) -> str:
     try:
-        return note.read_text() or "another process"
+        return note.read_text(encoding="utf-8") or "another process"
     except OSError:
         return "another process"
 

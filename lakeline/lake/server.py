@@ -178,10 +178,10 @@ def _keys(folder: Path) -> Keys:
         keys = Keys(*(secrets.token_hex(size) for size in (10, 20, 16, 8)))
         draft = file.with_suffix(".new")
         draft.unlink(missing_ok=True)
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
             json.dump(asdict(keys), out)
         draft.rename(file)
-    return Keys(**json.loads(file.read_text()))
+    return Keys(**json.loads(file.read_text(encoding="utf-8")))
 
 
 def _start(folder: Path, keys: Keys) -> int:
@@ -206,7 +206,7 @@ def _start(folder: Path, keys: Keys) -> int:
         "LAKEFS_SECURITY_AUDIT_CHECK_URL": "off",
     }
     config = folder / "config.yaml"
-    config.write_text("{}\n")  # or it would read config.yaml of the folder it is started in
+    config.write_text("{}\n", encoding="utf-8")  # or it would read config.yaml of the folder it is started in
     log = folder / "server.log"
     with log.open("wb") as out:
         command = [program(), "--config", str(config), "run"]
@@ -214,7 +214,7 @@ def _start(folder: Path, keys: Keys) -> int:
             command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
         )
     _started[folder] = process
-    (folder / "server.json").write_text(json.dumps({"pid": process.pid, "port": port}))
+    (folder / "server.json").write_text(json.dumps({"pid": process.pid, "port": port}), encoding="utf-8")
     deadline = time.monotonic() + _READY
     while time.monotonic() < deadline and process.poll() is None:
         if _healthy(port, keys):
@@ -222,13 +222,13 @@ def _start(folder: Path, keys: Keys) -> int:
         time.sleep(_POLL)
     process.kill()
     process.wait()
-    last = log.read_text(errors="replace").strip().rpartition("\n")[2][-300:]
+    last = log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2][-300:]
     raise LakeUnavailable(f"the private lakeFS server doesn't start: {last or 'it says nothing'} (log: {log}). {_CONFIGURE}")
 
 
 def _running(folder: Path, keys: Keys) -> int | None:
     try:
-        port = int(json.loads((folder / "server.json").read_text())["port"])
+        port = int(json.loads((folder / "server.json").read_text(encoding="utf-8"))["port"])
     except (OSError, ValueError, KeyError):
         return None
     return port if _healthy(port, keys) else None
@@ -262,7 +262,8 @@ def _stop(folder: Path) -> bool:
     port = _running(folder, keys)
     if port is None:
         return False
-    pid = int(json.loads((folder / "server.json").read_text())["pid"])  # it answers with our token: the pid isn't somebody else's
+    noted = json.loads((folder / "server.json").read_text(encoding="utf-8"))
+    pid = int(noted["pid"])  # it answers with our token: the pid isn't somebody else's
     os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + _STOPPED
     while time.monotonic() < deadline and _alive(folder, pid):

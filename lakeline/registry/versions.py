@@ -78,7 +78,7 @@ class VersionInfo:
 
         client = connect()
         with speaking():
-            client.log_text(self.run_id, path.read_text(), "report.html")
+            client.log_text(self.run_id, path.read_text(encoding="utf-8"), "report.html")
 
 
 def registered_model(client: MlflowClient, name: str) -> RegisteredModel | None:

@@ -49,7 +49,7 @@ def publish_and_report(
     """
     from lakeline.data.publish import publish
 
-    reports = [json.loads(Path(path).read_text()) for path in checked]
+    reports = [json.loads(Path(path).read_text(encoding="utf-8")) for path in checked]
     published = publish(dataset, branch, commit, arrivals, reports, trained_in and (get_settings().run_id or trained_in))
     lake = open_lake(dataset)
     spec = pinned_spec(lake, published.commit).spec
@@ -92,7 +92,7 @@ def promote_and_report(
     from lakeline.registry import promote, version_info
     from lakeline.report import markdown
 
-    scored = json.loads(Path(evaluation).read_text())
+    scored = json.loads(Path(evaluation).read_text(encoding="utf-8"))
     decision = promote(dataset, version, scored)
     lake = open_lake(dataset)
     spec = pinned_spec(lake, CommitId(commit)).spec
@@ -115,7 +115,7 @@ def promote_and_report(
         "lineage": info.lineage,
     }
     _write(content, outputs["record"], outputs["report"])
-    Path(outputs["verdict"]).write_text(markdown(content))
+    Path(outputs["verdict"]).write_text(markdown(content), encoding="utf-8")
     info.log_report(Path(outputs["report"]))
     return decision.verdict
 
@@ -160,5 +160,5 @@ def _data_record(lake: Lake, spec: DatasetSpec, commit: CommitId, arrivals: Sequ
 def _write(content: Mapping[str, Any], record: str, report: str) -> None:
     from lakeline.report import build
 
-    Path(record).write_text(json.dumps(content))
-    Path(report).write_text(build(content))
+    Path(record).write_text(json.dumps(content), encoding="utf-8")
+    Path(report).write_text(build(content), encoding="utf-8")

@@ -108,7 +108,7 @@ def _start(listening: socket.socket, counters: str, *, alone: bool) -> _Worker:
 
 
 def _await(worker: _Worker) -> None:
-    with os.fdopen(worker.report) as pipe:
+    with os.fdopen(worker.report, encoding="utf-8") as pipe:
         line = pipe.readline()
     said = json.loads(line) if line else {"ready": False, "error": "a worker ended before it could serve; its log says why"}
     if not said["ready"]:

@@ -85,7 +85,7 @@ def save(pipeline: Pipeline, card: Card, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     skops.io.dump(pipeline, folder / MODEL_FILE)
     trusted_types(folder / MODEL_FILE)
-    (folder / CARD_FILE).write_text(json.dumps(asdict(card), indent=1))
+    (folder / CARD_FILE).write_text(json.dumps(asdict(card), indent=1), encoding="utf-8")
 
 
 def load(folder: Path) -> tuple[Pipeline, Card]:
@@ -112,7 +112,7 @@ def read_card(folder: Path) -> Card:
         If the folder holds none.
     """
     try:
-        fields = json.loads((folder / CARD_FILE).read_text())
+        fields = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{folder}: there is no model here, or its {CARD_FILE} can't be read. Run the step `fit` again.") from error
     example = Example(**fields.pop("example"))

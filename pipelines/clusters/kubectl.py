@@ -67,7 +67,7 @@ def run(program: str, *arguments: str, stdin: str | None = None, timeout: float 
     """Run a program of a cluster, kubectl or kind, as `kubectl` does."""
     need(program)
     try:
-        done = subprocess.run([program, *arguments], input=stdin or "", capture_output=True, text=True, timeout=timeout, check=False)
+        done = subprocess.run([program, *arguments], input=stdin or "", capture_output=True, encoding="utf-8", timeout=timeout, check=False)
     except subprocess.TimeoutExpired:
         what = " ".join((program, *arguments[:4]))
         raise ClusterError(

@@ -52,7 +52,7 @@ def released(name: str) -> str:
     """Where released manifests are: the environment's variable of that name, or what versions/released.env pins."""
     if name in os.environ:
         return os.environ[name].strip()
-    for line in (folder() / "versions" / "released.env").read_text().splitlines():
+    for line in (folder() / "versions" / "released.env").read_text(encoding="utf-8").splitlines():
         key, _, value = line.partition("=")
         if key == name:
             return value
@@ -88,9 +88,9 @@ def build(*resources: str | Path, components: Sequence[Path] = ()) -> str:
         }
         shutil.copyfile(folder() / "versions" / _WHERE, root / _WHERE)  # kustomize takes no file from outside
         if kustomization["images"]:
-            (root / "where.yaml").write_text((folder() / "versions" / "where.yaml").read_text())
+            (root / "where.yaml").write_text((folder() / "versions" / "where.yaml").read_text(encoding="utf-8"), encoding="utf-8")
             kustomization["configurations"] = ["where.yaml"]
-        (root / "kustomization.yaml").write_text(json.dumps(kustomization))
+        (root / "kustomization.yaml").write_text(json.dumps(kustomization), encoding="utf-8")
         return k.kubectl("kustomize", str(root), timeout=600)
 
 

@@ -87,13 +87,13 @@ def _shown(answers: Iterator[Answered]) -> Iterator[Answered]:
 
 
 def _write_csv(path: Path, predictions: list[float]) -> None:
-    path.write_text("prediction\n" + "".join(f"{value!r}\n" for value in predictions))
+    path.write_text("prediction\n" + "".join(f"{value!r}\n" for value in predictions), encoding="utf-8")
 
 
 def _write_json(path: Path, predictions: list[float]) -> None:
     import json
 
-    path.write_text(json.dumps({"predictions": predictions}) + "\n")
+    path.write_text(json.dumps({"predictions": predictions}) + "\n", encoding="utf-8")
 
 
 def _write_parquet(path: Path, predictions: list[float]) -> None:

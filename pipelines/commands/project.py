@@ -28,7 +28,7 @@ def compile_all(
         return
     for path in old:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(files[path])
+        path.write_text(files[path], encoding="utf-8")
     typer.echo(f"Wrote {len(old)} of {len(files)} files; the others were current.")
 
 

@@ -27,7 +27,7 @@ def default_dataset() -> str:
     path = get_settings().datasets / "DEFAULT"
     if not path.is_file():
         refuse("which data set? Give --dataset; `lakeline dataset list` shows what there is.")
-    return path.read_text().strip()
+    return path.read_text(encoding="utf-8").strip()
 
 
 DATASET = Annotated[

@@ -76,8 +76,8 @@ def wait(process: Identity, seconds: float) -> bool:
 
 def _started_linux(pid: int) -> str:
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
     except OSError:
         return ""
     state, ticks = fields[0], fields[19]  # the 3rd and the 22nd of proc(5), counted from after the name
@@ -85,6 +85,6 @@ def _started_linux(pid: int) -> str:
 
 
 def _started(pid: int) -> str:
-    done = subprocess.run(["ps", "-o", "state=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    done = subprocess.run(["ps", "-o", "state=,lstart=", "-p", str(pid)], capture_output=True, encoding="utf-8", check=False)
     state, _, when = done.stdout.strip().partition(" ")
     return "" if state.startswith("Z") else when.strip()
