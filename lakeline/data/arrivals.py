@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import string
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lakeline.errors import UsageError
@@ -45,10 +45,10 @@ def arrival_id(spec: DatasetSpec, parameters: Parameters) -> str:
     known = spec.arrival.parameters
     for name in parameters:
         if name not in known:
-            raise UsageError(f"{spec.name}: an arrival has no {name!r}. Give {' '.join(f'--{one}' for one in known)}.")
+            raise UsageError(f"{spec.name}: an arrival has no {name!r}. {how_to_ask(spec)}")
     values: dict[str, ParameterValue] = {}
     for name, parameter in known.items():
-        value = parameters.get(name, _only(parameter))
+        value = parameters.get(name, only_value(parameter))
         if value is None:
             raise UsageError(f"{spec.name}: which {name}? Give --{name} {_possible(parameter)}.")
         values[name] = _typed(spec, name, value)
@@ -56,6 +56,38 @@ def arrival_id(spec: DatasetSpec, parameters: Parameters) -> str:
     for name, value in values.items():
         _check(f"{spec.name} {shown}", name, value, known[name])
     return shown
+
+
+def only_arrival(spec: DatasetSpec) -> str | None:
+    """The id of the only arrival that there can be; None if there can be others."""
+    return None if open_parameters(spec) else arrival_id(spec, {})
+
+
+def open_parameters(spec: DatasetSpec) -> list[str]:
+    """Names of the parameters that can have more than one value: those that must be given."""
+    return [name for name, parameter in spec.arrival.parameters.items() if only_value(parameter) is None]
+
+
+def only_value(parameter: ArrivalParameter) -> ParameterValue | None:
+    """The value of a parameter that can have no other; None if it can."""
+    if parameter.choices:
+        return parameter.choices[0] if len(parameter.choices) == 1 else None
+    return parameter.minimum if parameter.minimum is not None and parameter.minimum == parameter.maximum else None
+
+
+def option(spec: DatasetSpec, name: str) -> str:
+    """Option of the command line that gives a parameter, with a value that it may have, or its own name in capitals."""
+    parameter = spec.arrival.parameters[name]
+    value = parameter.choices[0] if parameter.choices else parameter.minimum
+    return f"--{name} {name.upper() if value is None else value}"
+
+
+def how_to_ask(spec: DatasetSpec) -> str:
+    """Say, in a sentence, by which options an arrival is asked for."""
+    options = " ".join(option(spec, name) for name in open_parameters(spec))
+    if options:
+        return f"Give {options}, or --arrival with ids such as {arrival_id(spec, example(spec))}."
+    return f"Its only arrival is {arrival_id(spec, {})}, which need not be named."
 
 
 def arrival_parameters(spec: DatasetSpec, arrival: str) -> dict[str, int | str]:
@@ -148,7 +180,19 @@ def following(spec: DatasetSpec, arrival: str) -> Iterator[str]:
 
 def example(spec: DatasetSpec) -> dict[str, int | str]:
     """Parameters of some possible arrival: the first choice, or the least value, of each."""
-    return {name: _some(parameter) for name, parameter in spec.arrival.parameters.items()}
+    return {name: _some(parameter)[0] for name, parameter in spec.arrival.parameters.items()}
+
+
+def examples(spec: DatasetSpec) -> Iterator[dict[str, int | str]]:
+    """Parameters of possible arrivals: each choice, and both ends, of each parameter, one at a time; then the last of all at once."""
+    first = example(spec)
+    yield first
+    some = {name: _some(parameter) for name, parameter in spec.arrival.parameters.items()}
+    for name, values in some.items():
+        for value in values[1:]:
+            yield first | {name: value}
+    if len(some) > 1:
+        yield {name: values[-1] for name, values in some.items()}
 
 
 def _names(spec: DatasetSpec) -> list[str]:
@@ -184,12 +228,12 @@ def _first(spec: DatasetSpec, name: str) -> ParameterValue:
     return parameter.minimum
 
 
-def _some(parameter: ArrivalParameter) -> ParameterValue:
+def _some(parameter: ArrivalParameter) -> Sequence[ParameterValue]:
     if parameter.choices:
-        return parameter.choices[0]
+        return parameter.choices
     if parameter.type == "text":
-        return "x"
-    return next((bound for bound in (parameter.minimum, parameter.maximum) if bound is not None), 1)
+        return ["x"]
+    return [bound for bound in (parameter.minimum, parameter.maximum) if bound is not None] or [1]
 
 
 def _between(spec: DatasetSpec, first: str, last: str) -> Iterator[str]:
@@ -221,13 +265,6 @@ def _values(spec: DatasetSpec, name: str, start: Parameters, end: Parameters, *,
     if parameter.minimum is None or parameter.maximum is None:
         raise UsageError(f"{spec.name}: a range over {name} can't be counted, for {name} has no bounds. Name the arrivals one by one.")
     return list(range(parameter.minimum, parameter.maximum + 1))
-
-
-def _only(parameter: ArrivalParameter) -> ParameterValue | None:
-    """The value of a parameter that can have no other."""
-    if parameter.choices and len(parameter.choices) == 1:
-        return parameter.choices[0]
-    return parameter.minimum if parameter.minimum is not None and parameter.minimum == parameter.maximum else None
 
 
 def _typed(spec: DatasetSpec, name: str, value: ParameterValue) -> ParameterValue:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lakeline.data.arrivals import arrival_parameters, example, following, series
+from lakeline.data.arrivals import arrival_parameters, example, following, only_arrival, series
 from lakeline.data.source import package_file
 from lakeline.errors import SourceError, UsageError
 from lakeline.lake.base import MAIN
@@ -59,7 +59,8 @@ def upcoming(lake: Lake, spec: DatasetSpec, commit: CommitId | str = MAIN, most:
     """Arrivals that follow the newest ones in the lake, in order, as far as the source has them.
 
     Where an id begins with a name (a colour, a region), each name that the lake has is counted on from its own newest arrival.
-    Of a file that several arrivals share, only what reads it can tell which ones are in it.
+    A data set that can have a single arrival only begins with that one. Of a file that several arrivals share, only what reads it can
+    tell which ones are in it.
 
     Parameters
     ----------
@@ -85,6 +86,9 @@ def upcoming(lake: Lake, spec: DatasetSpec, commit: CommitId | str = MAIN, most:
         If the server doesn't say whether it has one.
     """
     known = [entry.path.removeprefix("clean/").removesuffix(".parquet") for entry in lake.ls(commit, "clean/")]
+    only = only_arrival(spec)
+    if only is not None:
+        return [only] if only not in known and available(spec, only) else []
     if not known:
         like = spec.arrival.id.format(**example(spec))
         raise UsageError(f"{spec.name}: next after what? The lake has no arrivals yet. Name the first ones, such as {like}.")

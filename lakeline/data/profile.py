@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from lakeline.data.quoting import quote
+
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
@@ -94,12 +96,8 @@ def _kind(stored: pa.DataType) -> Literal["number", "time", "category"] | None:
     return kinds.get(family(stored))
 
 
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
 def _aggregates(name: str, kind: str) -> list[str]:
-    column = _quoted(name)
+    column = quote(name)
     if kind == "number":
         value = f"CASE WHEN isfinite({column}::DOUBLE) THEN {column}::DOUBLE END"
         return [f"{function}({value})" for function in ("count", "avg", "var_pop", "min", "max")]
@@ -122,7 +120,7 @@ def _column(rows: int, kind: str, values: list[Any], categories: Any) -> dict[st
 
 def _values(connection: duckdb.DuckDBPyConnection, name: str) -> list[str] | None:
     found = connection.execute(
-        f"SELECT DISTINCT {_quoted(name)}::VARCHAR AS v FROM rows WHERE v IS NOT NULL LIMIT {CATEGORIES + 1}"  # noqa: S608
+        f"SELECT DISTINCT {quote(name)}::VARCHAR AS v FROM rows WHERE v IS NOT NULL LIMIT {CATEGORIES + 1}"  # noqa: S608
     ).fetchall()
     return None if len(found) > CATEGORIES else sorted(value for (value,) in found)
 

@@ -8,11 +8,12 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lakeline.data.quoting import literal, quote
 from lakeline.errors import DataError
 
 if TYPE_CHECKING:
@@ -56,42 +57,82 @@ def run_sql(sql: str, raw: Path, out: Path, variables: Mapping[str, int | str], 
     OSError
         If the disk is full.
     """
-    import duckdb
-
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".sql-") as spill, _explained(origin), duckdb.connect() as connection:
-        _shut_in(connection, raw, out, Path(spill), variables)
-        statements = connection.extract_statements(sql)
-        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-            raise DataError(
-                f"{origin}: transform.sql must be one SELECT statement over the table `raw`; it has {len(statements)} statements."
-            )
-        query = _without_end(statements[0].query)
+    with _explained(origin), _shut_in(raw, out, variables) as connection:
+        query = _query(connection, sql)
+        if query is None:
+            raise DataError(f"{origin}: transform.sql must be one SELECT statement over the table `raw`, and nothing else.")
         connection.execute("SET threads = 1")
         if _operators(connection, query) <= _IN_ORDER:
             connection.execute("RESET threads")
         connection.execute("SET lock_configuration = true")
         read = connection.execute("SELECT count(*) FROM raw").fetchone()
-        # The closing parenthesis has a line of its own, for the query may end in a comment.
-        copy = f"COPY ({query}\n) TO {_literal(out)} (FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false)"
-        written = _interruptible(connection, copy)
+        written = _interruptible(connection, _copy(query, out))
     return (int(read[0]) if read else 0), (int(written[0]) if written else 0)
 
 
-def _shut_in(connection: duckdb.DuckDBPyConnection, raw: Path, out: Path, spill: Path, variables: Mapping[str, int | str]) -> None:
-    """Leave the connection one file to read, one to write and a folder to spill to."""
-    for statement in (
-        f"SET memory_limit = '{MEMORY}'",
-        f"SET temp_directory = {_literal(spill)}",
-        "SET TimeZone = 'UTC'",
-        f"CREATE VIEW raw AS SELECT * FROM read_parquet({_literal(raw)})",  # noqa: S608
-        f"SET allowed_paths = [{_literal(raw)}, {_literal(out)}]",
-        "SET autoinstall_known_extensions = false",
-        "SET autoload_known_extensions = false",
-        "SET enable_external_access = false",
-    ):
-        connection.execute(statement)
-    for name, value in variables.items():
-        connection.execute(f"SET VARIABLE {name} = {value if isinstance(value, int) else _literal(value)}")
+def describe_sql(sql: str, raw: Path, out: Path, variables: Mapping[str, int | str]) -> list[tuple[str, str]] | None:
+    """Names and types of the columns that `run_sql` would write, after it was run: of an empty file that takes no time.
+
+    Parameters
+    ----------
+    sql, raw, out, variables
+        As for `run_sql`.
+
+    Returns
+    -------
+    list of tuple, or None
+        None if the SQL is no single SELECT.
+
+    Raises
+    ------
+    duckdb.Error
+        If the SQL fails: its message has the line.
+    """
+    import pyarrow.parquet as pq
+
+    with _shut_in(raw, out, variables) as connection:
+        query = _query(connection, sql)
+        if query is None:
+            return None
+        described = connection.execute(f"DESCRIBE {query}").fetchall()  # unlike the statement itself, it says the line of a mistake
+        connection.execute(_copy(query, out))
+    return [(name, str(kind)) for name, (_, kind, *_) in zip(pq.read_schema(out).names, described, strict=True)]
+
+
+@contextlib.contextmanager
+def _shut_in(raw: Path, out: Path, variables: Mapping[str, int | str]) -> Generator[duckdb.DuckDBPyConnection]:
+    """Open a connection that has one file to read, one to write and a folder to spill to."""
+    import duckdb
+
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".sql-") as spill, duckdb.connect() as connection:
+        for statement in (
+            f"SET memory_limit = '{MEMORY}'",
+            f"SET temp_directory = {literal(spill)}",
+            "SET TimeZone = 'UTC'",
+            f"CREATE VIEW raw AS SELECT * FROM read_parquet({literal(raw)})",  # noqa: S608
+            f"SET allowed_paths = [{literal(raw)}, {literal(out)}]",
+            "SET autoinstall_known_extensions = false",
+            "SET autoload_known_extensions = false",
+            "SET enable_external_access = false",
+        ):
+            connection.execute(statement)
+        for name, value in variables.items():
+            connection.execute(f"SET VARIABLE {quote(name)} = {value if isinstance(value, int) else literal(value)}")
+        yield connection
+
+
+def _query(connection: duckdb.DuckDBPyConnection, sql: str) -> str | None:
+    """The one SELECT that the SQL is, without what ends it; None if it is something else."""
+    import duckdb
+
+    statements = connection.extract_statements(sql)
+    alone = len(statements) == 1 and statements[0].type == duckdb.StatementType.SELECT
+    return _without_end(statements[0].query) if alone else None
+
+
+def _copy(query: str, out: Path) -> str:
+    # The closing parenthesis has a line of its own, for the query may end in a comment.
+    return f"COPY ({query}\n) TO {literal(out)} (FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false)"
 
 
 def _without_end(statement: str) -> str:
@@ -122,10 +163,6 @@ def _interruptible(connection: duckdb.DuckDBPyConnection, statement: str) -> Any
         except KeyboardInterrupt:
             connection.interrupt()
             raise
-
-
-def _literal(value: object) -> str:
-    return "'" + str(value).replace("'", "''") + "'"
 
 
 @contextlib.contextmanager

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lakeline.data.arrivals import example
+from lakeline.data.arrivals import arrival_id, example, examples
 from lakeline.data.mistakes import Lines, Mistake
+from lakeline.data.quoting import literal, quote
+from lakeline.data.sql import describe_sql
 
 if TYPE_CHECKING:
-    import duckdb
-
     from lakeline.data.spec import Column, ColumnType, DatasetSpec
 
 _SQL_TYPES: dict[ColumnType, str] = {
@@ -43,28 +46,41 @@ def sql_mistakes(spec: DatasetSpec, yaml: str, sql: str, yaml_origin: str, sql_o
     """
     import duckdb
 
-    with duckdb.connect(config={"enable_external_access": "false"}) as connection:
+    names = {_example_name(name) if column.regex else name: column for name, column in spec.raw.columns.items()}
+    columns = {name: column for name, column in names.items() if name is not None}
+    all_named = len(columns) == len(spec.raw.columns)
+    with tempfile.TemporaryDirectory(prefix="lakeline-check-") as folder:
+        raw, out = Path(folder, "raw.parquet"), Path(folder, "clean.parquet")
         try:
-            statements = connection.extract_statements(sql)
+            _write_empty(columns, raw)
         except duckdb.Error as error:
-            return [_explain(error, sql_origin)]
-        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-            return [Mistake(sql_origin, 1, "", f"write one SELECT statement over the table `raw`; here are {len(statements)} statements")]
-        names = {_example_name(name) if column.regex else name: column for name, column in spec.raw.columns.items()}
-        if None in names:
-            return []
-        columns = ", ".join(f'"{name}" {_SQL_TYPES[column.type]}' for name, column in names.items())
-        connection.execute(f"CREATE TABLE raw ({columns})")
-        mistakes = list(_where(connection, spec, yaml, yaml_origin))
-        for name, value in example(spec).items():
-            connection.execute(f"SET VARIABLE {name} = {value if isinstance(value, int) else chr(39) + value + chr(39)}")
+            return [Mistake(yaml_origin, Lines(yaml).find(("raw", "columns"))[0], "raw.columns", _sentence(error))]
+        mistakes = list(_where(spec, columns, yaml, yaml_origin)) if all_named else []
+        parameters = example(spec)
         try:
-            found = connection.execute(f"DESCRIBE {sql}").fetchall()  # unlike the statement itself, it says the line of a mistake
+            produced = describe_sql(sql, raw, out, {"arrival": arrival_id(spec, parameters), **parameters})
         except duckdb.Error as error:
-            return [*mistakes, _explain(error, sql_origin)]
-        typed = all(column.type != "any" for column in spec.raw.columns.values())
-        produced = {name: kind for name, kind, *_ in found}
-        return [*mistakes, *_compare(spec.clean.columns, produced, strict=spec.clean.strict, typed=typed, origin=sql_origin)]
+            unknowable = not all_named and isinstance(error, duckdb.BinderException)
+            return mistakes if unknowable else [*mistakes, _explain(error, sql_origin)]
+    if produced is None:
+        return [*mistakes, Mistake(sql_origin, 1, "", "write one SELECT statement over the table `raw`, and nothing else")]
+    if not all_named:
+        return mistakes
+    typed = all(column.type != "any" for column in spec.raw.columns.values())
+    return [*mistakes, *_compare(spec.clean.columns, dict(produced), strict=spec.clean.strict, typed=typed, origin=sql_origin)]
+
+
+def _write_empty(columns: Mapping[str, Column], path: Path) -> None:
+    """Write a Parquet file with these columns and no rows."""
+    import duckdb
+
+    with duckdb.connect() as connection:
+        connection.execute(_table(columns))
+        connection.execute(f"COPY raw TO {literal(path)} (FORMAT parquet)")
+
+
+def _table(columns: Mapping[str, Column]) -> str:
+    return f"CREATE TABLE raw ({', '.join(f'{quote(name)} {_SQL_TYPES[column.type]}' for name, column in columns.items())})"
 
 
 def _example_name(pattern: str | None) -> str | None:
@@ -74,18 +90,23 @@ def _example_name(pattern: str | None) -> str | None:
     return text if re.fullmatch(pattern or "", text) else None
 
 
-def _where(connection: duckdb.DuckDBPyConnection, spec: DatasetSpec, yaml: str, origin: str) -> list[Mistake]:
+def _where(spec: DatasetSpec, columns: Mapping[str, Column], yaml: str, origin: str) -> Iterator[Mistake]:
+    """Try the condition on an empty table, in each way that `convert` puts it to a file."""
     import duckdb
 
     if spec.source.where is None:
-        return []
-    condition = spec.source.where.format(**example(spec))
-    try:
-        connection.execute(f"SELECT * FROM raw WHERE ({condition})")  # noqa: S608 (the spec's own SQL, on an empty table)
-    except duckdb.Error as error:
-        line = Lines(yaml).find(("source", "where"))[0]
-        return [Mistake(origin, line, "source.where", _sentence(error))]
-    return []
+        return
+    line = Lines(yaml).find(("source", "where"))[0]
+    with duckdb.connect(config={"enable_external_access": "false"}) as connection:
+        connection.execute(_table(columns))
+        for parameters in examples(spec):
+            condition = f"({spec.source.where.format(**parameters)})"
+            query = f"SELECT coalesce({condition}, false) FROM raw WHERE {condition}"  # noqa: S608 (the spec's own, on an empty table)
+            try:
+                connection.execute(query)
+            except duckdb.Error as error:
+                yield Mistake(origin, line, "source.where", _sentence(error))
+                return
 
 
 def _explain(error: Exception, origin: str) -> Mistake:
@@ -100,8 +121,13 @@ def _sentence(error: Exception) -> str:
 
 
 def _compare(clean: dict[str, Column], produced: dict[str, str], *, strict: bool, typed: bool, origin: str) -> list[Mistake]:
-    missing = [name for name, column in clean.items() if name not in produced and not column.optional]
-    extra = [name for name in produced if name not in clean] if strict else []
+    def of(name: str) -> list[str]:
+        """Columns of the result that a name of clean.columns stands for."""
+        return [one for one in produced if one == name or (clean[name].regex and re.fullmatch(name, one))]
+
+    missing = [name for name, column in clean.items() if not column.optional and not of(name)]
+    known = {one for name in clean for one in of(name)}
+    extra = [name for name in produced if name not in known] if strict else []
     mistakes = [Mistake(origin, 1, "", f"the result has no column {name!r}, which clean.columns names") for name in missing]
     mistakes += [
         Mistake(origin, 1, "", f"the result has a column {name!r}, which clean.columns does not name: add it there or drop it here")

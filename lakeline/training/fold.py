@@ -6,6 +6,7 @@ import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lakeline.data.quoting import quote
 from lakeline.errors import DataError
 
 if TYPE_CHECKING:
@@ -195,8 +196,3 @@ def columns(features: Mapping[str, FeatureType]) -> str:
     """SQL that reads features as a model takes them."""
     sql = {"text": "VARCHAR", "number": "DOUBLE"}
     return ", ".join(f"{quote(name)}::{sql[kind]} AS {quote(name)}" for name, kind in features.items())
-
-
-def quote(name: str) -> str:
-    """SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'

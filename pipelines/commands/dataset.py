@@ -123,8 +123,10 @@ def schema(
 
 
 def _summary(definition: Definition) -> str:
+    from lakeline.data.arrivals import open_parameters
+
     spec = definition.spec
-    options = " ".join(f"--{name}" for name in spec.arrival.parameters)
+    options = " ".join(f"--{name}" for name in open_parameters(spec)) or "the only one"
     split = "at random" if spec.split.kind == "random" else f"the latest by {spec.split.column}"
     features = f"{len(spec.features.categorical)} categorical and {len(spec.features.numeric)} numeric features"
     lines = {

@@ -153,12 +153,11 @@ def pipeline_arguments(
 
 def arrivals_asked(spec: DatasetSpec, text: str | None, extra: list[str]) -> list[str]:
     """Arrivals that the command line asks for, by id or by the data set's own parameters; UsageError if neither is right."""
-    from lakeline.data.arrivals import NEXT, arrival_id, expand
+    from lakeline.data.arrivals import NEXT, arrival_id, expand, how_to_ask, open_parameters, option
 
     parameters = spec.arrival.parameters
-    options = " ".join(f"--{name} {_example(spec, name)}" for name in parameters)
     if text and extra:
-        refuse(f"{spec.name}: give --arrival or {options}, not both.")
+        refuse(f"{spec.name}: give --arrival or {' '.join(extra)}, not both.")
     if text:
         return [NEXT] if text.strip() == NEXT else expand(spec, text)
     values: dict[str, str] = {}
@@ -166,18 +165,13 @@ def arrivals_asked(spec: DatasetSpec, text: str | None, extra: list[str]) -> lis
     for word in words:
         name, equals, value = word.removeprefix("--").partition("=")
         if not word.startswith("--") or name not in parameters:
-            refuse(f"{spec.name} has no option {word!r}. An arrival is asked for with {options}.")
+            refuse(f"{spec.name} has no option {word!r}. {how_to_ask(spec)}")
         values[name] = value if equals else next(words, "")
         if not values[name]:
-            refuse(f"{spec.name}: --{name} needs a value, such as --{name} {_example(spec, name)}.")
-    if not values:
-        refuse(f"{spec.name}: which arrival? Give {options}, or --arrival with ids.")
+            refuse(f"{spec.name}: --{name} needs a value, such as {option(spec, name)}.")
+    if not values and open_parameters(spec):
+        refuse(f"{spec.name}: which arrival? {how_to_ask(spec)}")
     return [arrival_id(spec, values)]
-
-
-def _example(spec: DatasetSpec, name: str) -> str:
-    parameter = spec.arrival.parameters[name]
-    return str(parameter.choices[0]) if parameter.choices else str(parameter.minimum if parameter.minimum is not None else name.upper())
 
 
 def refuse(message: str) -> None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lakeline.data.quoting import literal, quote
 from lakeline.errors import DataError, UsageError
 from lakeline.lake.base import MAIN
 
@@ -63,7 +64,7 @@ def bring(lake: Lake, spec: DatasetSpec, path: Path) -> tuple[CommitId, int]:
             columns = [str(row[0]) for row in database.execute("DESCRIBE given").fetchall()]
             ids = _ids(columns, spec.target.column, path)
             taken = ", ".join(_typed(name) for name in ids)
-            target = quoted(spec.target.column)
+            target = quote(spec.target.column)
             database.execute(f"CREATE TABLE truth AS SELECT {taken}, TRY_CAST({target} AS DOUBLE) AS {target} FROM given")  # noqa: S608
             rows = _checked(database, ids, spec.target.column, path)
             out = Path(folder) / "truth.parquet"
@@ -75,11 +76,6 @@ def bring(lake: Lake, spec: DatasetSpec, path: Path) -> tuple[CommitId, int]:
         return lake.commit(MAIN, {f"{FOLDER}{name}.parquet": out}, said, {"truth": name, "rows": str(rows)}), rows
 
 
-def quoted(column: str) -> str:
-    """Name of a column, as SQL takes it."""
-    return '"' + column.replace('"', '""') + '"'
-
-
 def _ids(columns: list[str], target: str, path: Path) -> list[str]:
     if target in columns and "key" in columns and "request_id" not in columns:
         return ["key"]
@@ -89,20 +85,20 @@ def _ids(columns: list[str], target: str, path: Path) -> list[str]:
 
 
 def _typed(name: str) -> str:
-    return 'TRY_CAST("row" AS INTEGER) AS "row"' if name == "row" else f'CAST("{name}" AS VARCHAR) AS "{name}"'
+    return 'TRY_CAST("row" AS INTEGER) AS "row"' if name == "row" else f"CAST({quote(name)} AS VARCHAR) AS {quote(name)}"
 
 
 def _checked(database: duckdb.DuckDBPyConnection, ids: list[str], target: str, path: Path) -> int:
     """Number of rows, all of which can be used."""
-    names = ", ".join(f'"{name}"' for name in ids)
-    blank = " OR ".join(f'"{name}" IS NULL' for name in ids)
-    bad = f"{blank} OR {quoted(target)} IS NULL OR NOT isfinite({quoted(target)})"
+    names = ", ".join(quote(name) for name in ids)
+    blank = " OR ".join(f"{quote(name)} IS NULL" for name in ids)
+    bad = f"{blank} OR {quote(target)} IS NULL OR NOT isfinite({quote(target)})"
     query = f"SELECT count(*), count(*) FILTER ({bad}), min(rowid) FILTER ({bad}) FROM truth"  # noqa: S608 (names that were checked)
     total, wrong, first = database.execute(query).fetchall()[0]
     if wrong:
         wanted = f"{' and '.join(ids)}, and {target} as a number"
         raise DataError(f"{path}: {wrong:,} of {total:,} rows lack {wanted} (first: row {first + 1:,}). Nothing was committed.")
-    twice = f"SELECT {names}, count(*) FROM truth GROUP BY {names} HAVING count(DISTINCT {quoted(target)}) > 1 ORDER BY {names}"  # noqa: S608
+    twice = f"SELECT {names}, count(*) FROM truth GROUP BY {names} HAVING count(DISTINCT {quote(target)}) > 1 ORDER BY {names}"  # noqa: S608
     found = database.execute(twice).fetchall()
     if found:
         one = ", ".join(f"{name} {value}" for name, value in zip(ids, found[0], strict=False))
@@ -189,11 +185,11 @@ def _said(database: duckdb.DuckDBPyConnection, spec: DatasetSpec, origin: str, f
     missing = [name for name in (key, spec.target.column) if name not in columns]
     if missing:
         raise DataError(f"{origin}: has no column {missing[0]!r}, by which a test is to be judged.")
-    target, path = quoted(spec.target.column), str(file).replace("'", "''")
+    target, path = quote(spec.target.column), literal(file)
     return f"""
-        SELECT '{kind}' AS kind, CAST({quoted(key)} AS VARCHAR) AS id, CAST({row} AS INTEGER) AS "row",
+        SELECT '{kind}' AS kind, CAST({quote(key)} AS VARCHAR) AS id, CAST({row} AS INTEGER) AS "row",
             TRY_CAST({target} AS DOUBLE) AS target
-        FROM read_parquet('{path}') WHERE {quoted(key)} IS NOT NULL
+        FROM read_parquet({path}) WHERE {quote(key)} IS NOT NULL
     """  # noqa: S608 (names that are columns of the file)
 
 

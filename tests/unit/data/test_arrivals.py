@@ -43,7 +43,10 @@ def test_parameter_with_one_possible_value_need_not_be_given(flights: DatasetSpe
         ({"color": "blue", "year": 2022, "month": 1}, "nyc-taxi blue-2022-01: there is no color blue. Give --color green or yellow."),
         ({"color": "green", "year": 2022}, "nyc-taxi: which month? Give --month 1 to 12."),
         ({"color": "green", "year": "MMXXII", "month": 1}, "nyc-taxi: year 'MMXXII' is not a whole number. Give --year 2009 to 2100."),
-        ({"color": "green", "year": 2022, "month": 1, "day": 2}, "nyc-taxi: an arrival has no 'day'. Give --color --year --month."),
+        (
+            {"color": "green", "year": 2022, "month": 1, "day": 2},
+            "nyc-taxi: an arrival has no 'day'. Give --color green --year 2009 --month 1, or --arrival with ids such as green-2009-01.",
+        ),
     ],
 )
 def test_impossible_parameters_are_refused_with_what_is_possible(taxi: DatasetSpec, parameters: dict[str, int | str], message: str):

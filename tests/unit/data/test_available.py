@@ -89,3 +89,15 @@ def test_lake_without_arrivals_has_nothing_that_anything_follows(things: Any):
 
     with pytest.raises(UsageError, match=r"next after what.*Name the first ones"):
         upcoming(open_lake("things"), local_spec("things").spec)
+
+
+def test_next_of_a_data_set_with_a_single_arrival_is_that_one_until_the_lake_has_it(things: Any, site: Any):
+    once = ('id: "m{month:02d}"\n  parameters:\n    month: { type: integer, minimum: 1, maximum: 12 }', "id: all\n  parameters: {}")
+    things.push(("http://127.0.0.1:1", site.url), ("{month:02d}.csv\n  format", "all.csv\n  format"), ("-{month:02d}.csv", ".csv"), once)
+    lake, spec = open_lake("things"), local_spec("things").spec
+
+    assert upcoming(lake, spec) == []
+    site.put("things.csv", b"rows")
+    assert upcoming(lake, spec) == ["all"]
+    lake.commit("main", {"clean/all.parquet": b"rows"}, "Put")
+    assert upcoming(lake, spec) == []

@@ -1,5 +1,6 @@
 """Specs: every mistake is named with its line, and the lake gets none of them."""
 
+import json
 import pickle
 import re
 from typing import Any
@@ -101,8 +102,13 @@ def test_text_that_is_no_mapping_is_no_spec(text: str):
             "SELECT kind, size::VARCHAR AS size FROM raw",
             "transform.sql line 1: the result's column 'size' is VARCHAR; clean.columns says 'number'",
         ),
-        ("SELECT 1; SELECT 2", "transform.sql line 1: write one SELECT statement over the table `raw`; here are 2 statements"),
+        ("SELECT 1; SELECT 2", "transform.sql line 1: write one SELECT statement over the table `raw`, and nothing else"),
         ("DROP TABLE raw", "transform.sql line 1: write one SELECT statement"),
+        ("PRAGMA version", "transform.sql line 1: write one SELECT statement"),
+        ("COPY raw TO '/tmp/rows.csv'", "transform.sql line 1: write one SELECT statement"),
+        (";", "transform.sql line 1: write one SELECT statement"),
+        ("SELECT kind, size, size FROM raw", "transform.sql line 1: the result has a column 'size_1', which clean.columns does not name"),
+        ("SELECT kind, size, rowid FROM raw", 'transform.sql line 1: Referenced column "rowid" not found'),
         ("-- nothing", "transform.sql line 1: write one SELECT statement"),
         ("SELECT * FROM read_csv('/etc/passwd')", "transform.sql line 1: Cannot access file"),
     ],
@@ -123,6 +129,37 @@ def test_transform_may_use_the_parameters_of_the_arrival(things: Any):
     things.define(sql="SELECT kind, size / getvariable('month') AS size FROM raw")
 
     assert check("things").spec.name == "things"
+
+
+def test_semicolon_in_where_is_a_mistake(things: Any):
+    (line,) = mistakes(things, ("  format: csv", "  format: csv\n  where: month = {month}); SELECT (true"))
+
+    assert line == 'dataset.yaml line 8: source.where: syntax error at or near ";"'
+
+
+@pytest.mark.parametrize("name", ["from", "order", "group", "table", "end", "select", "é"])
+def test_parameter_may_be_called_what_sql_has_a_meaning_for(things: Any, name: str):
+    things.define(
+        ('"m{month:02d}"', f'"m{{{name}:02d}}"'),
+        ("-{month:02d}.csv", f"-{{{name}:02d}}.csv"),
+        ("/{month:02d}.csv", f"/{{{name}:02d}}.csv"),
+        ("    month: { type: integer, minimum: 1", f"    {name}: {{ type: integer, minimum: 1"),
+        sql=f"SELECT kind, size / getvariable('{name}') AS size, FROM raw",  # noqa: S608
+    )
+
+    assert list(check("things").spec.arrival.parameters) == [name]
+
+
+@pytest.mark.parametrize("name", ['a"b', "a'b", "a b", "a.b", "{a}", "größe", "select", "x" * 300, "a;b", "--a", "$1", "?"])
+def test_column_may_have_any_name(things: Any, name: str):
+    quoted = '"' + name.replace('"', '""') + '"'
+    things.define(
+        ("    kind: { type: text }", f"    {json.dumps(name)}: {{ type: text }}"),
+        ("categorical: [kind]", f"categorical: [{json.dumps(name)}]"),
+        sql=f"SELECT {quoted}, size FROM raw",  # noqa: S608
+    )
+
+    assert check("things").spec.features.categorical == (name,)
 
 
 @pytest.mark.parametrize("name", ["[ck]ind", "(?:kind|sort)", "^k.*$"])

@@ -2,6 +2,7 @@
 
 import pytest
 
+from lakeline.data.spec import Arrival, DatasetSpec
 from lakeline.data.specfile import local_spec
 from lakeline.errors import UsageError
 from pipelines.commands.run import arrivals_asked
@@ -19,6 +20,35 @@ from pipelines.commands.run import arrivals_asked
 )
 def test_arrival_by_id_or_by_parameters(text: str | None, extra: list[str], ids: list[str]):
     assert arrivals_asked(local_spec("nyc-taxi").spec, text, extra) == ids
+
+
+def only(**parameters: dict[str, object]) -> DatasetSpec:
+    spec = local_spec("nyc-taxi").spec
+    arrival = Arrival.model_validate({"id": "all" + "".join(f"-{{{name}}}" for name in parameters), "parameters": parameters})
+    return spec.model_copy(update={"arrival": arrival})
+
+
+@pytest.mark.parametrize(
+    ("spec", "id_"),
+    [
+        (only(), "all"),
+        (only(n={"minimum": 1, "maximum": 1}), "all-1"),
+        (only(n={"minimum": 1, "maximum": 1}, colour={"type": "text", "choices": ["red"]}), "all-1-red"),
+    ],
+)
+def test_only_arrival_that_there_can_be_is_not_asked_for(spec: DatasetSpec, id_: str):
+    assert arrivals_asked(spec, None, []) == [id_]
+    assert arrivals_asked(spec, id_, []) == [id_]
+    with pytest.raises(UsageError, match=f"no option '--month'. Its only arrival is {id_}, which need not be named"):
+        arrivals_asked(spec, None, ["--month", "1"])
+
+
+def test_parameter_with_a_single_value_is_not_asked_for():
+    spec = only(year={"minimum": 2013, "maximum": 2013}, month={"minimum": 1, "maximum": 12})
+
+    assert arrivals_asked(spec, None, ["--month", "7"]) == ["all-2013-7"]
+    with pytest.raises(UsageError, match=r"which arrival\? Give --month 1, or --arrival with ids such as all-2013-1\."):
+        arrivals_asked(spec, None, [])
 
 
 @pytest.mark.parametrize(
