@@ -35,7 +35,7 @@ def continuous(dataset: str, arrivals: List[str], learn_from: str = "*", trials:
     """
     ending = on_cluster(record(dataset=dataset, pipeline="continuous", run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER))
     with dsl.ExitHandler(ending, name="continuous"):
-        ingested = on_cluster(ingest(dataset=dataset, arrivals=arrivals))
+        ingested = on_cluster(ingest(dataset=dataset, arrivals=arrivals, run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER))
         with dsl.If(ingested.outputs["Output"] == "new", name="new"):
             published = deliver(dataset, ingested, trained_in=dsl.PIPELINE_JOB_ID_PLACEHOLDER)
         with dsl.Else(name="repeated"):

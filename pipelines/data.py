@@ -49,7 +49,7 @@ def data(dataset: str, arrivals: List[str]) -> None:
     """
     ending = on_cluster(record(dataset=dataset, pipeline="data", run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER))
     with dsl.ExitHandler(ending, name="data"):
-        ingested = on_cluster(ingest(dataset=dataset, arrivals=arrivals))
+        ingested = on_cluster(ingest(dataset=dataset, arrivals=arrivals, run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER))
         # kfp's local runner can branch on an output named "Output" only; another is skipped in silence.
         with dsl.If(ingested.outputs["Output"] == "new", name="new"):
             deliver(dataset, ingested)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lakeline.errors import LakelineError
+from lakeline.liveness import alive
 from lakeline.settings import get_settings
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def run_locally(pipeline: str, arguments: Mapping[str, Any], on_progress: Callab
     environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) // 2)))
     environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     began = time.monotonic()
-    with run.log.open("wb") as log:
+    with run.log.open("wb") as log, alive(run.folder) as lock:
         child = subprocess.Popen(
             [sys.executable, "-m", "pipelines.local", pipeline, str(run.folder)],
             stdin=subprocess.DEVNULL,
@@ -112,6 +113,7 @@ def run_locally(pipeline: str, arguments: Mapping[str, Any], on_progress: Callab
             stderr=subprocess.STDOUT,
             env=environment,
             start_new_session=True,
+            pass_fds=(lock,),
         )
         try:
             for progress in _follow(run, child):

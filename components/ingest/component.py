@@ -8,7 +8,9 @@ from components.image import STEPS_IMAGE
 
 
 @dsl.component(base_image=STEPS_IMAGE, install_kfp_package=False)
-def ingest(dataset: str, arrivals: List[str]) -> NamedTuple("Ingested", Output=str, branch=str, commit=str, arrivals=List[str]):
+def ingest(dataset: str, arrivals: List[str], run_id: str = "") -> NamedTuple(
+    "Ingested", Output=str, branch=str, commit=str, arrivals=List[str]
+):
     """Bring arrivals from their source onto a branch of their own in the lake.
 
     An arrival that the lake has already, with the same content, is left as it is.
@@ -20,19 +22,22 @@ def ingest(dataset: str, arrivals: List[str]) -> NamedTuple("Ingested", Output=s
     arrivals
         Ids of the arrivals, such as ["2013-01", "2013-02"]; or ["next"]: those that follow the newest one in the lake, as far as
         the source has them.
+    run_id
+        Id of the pipeline run, by which others see whose delivery it is and whether that run is under way.
 
     Returns
     -------
     Output
-        "new", or "repeated" if the lake has every one of the arrivals already, or nothing follows yet.
+        "new"; "repeated" if the lake has every one of the arrivals already, or nothing follows yet; or "under way" if another run is
+        bringing them in.
     branch
-        Branch with the raw files; empty if repeated.
+        Branch with the raw files: this run's, or the other's that is under way; empty if repeated.
     commit
-        Commit with the raw files; the head of main if repeated.
+        Commit with the raw files; the head of main unless new.
     arrivals
         The arrivals that are new.
     """
     from lakeline.data.ingest import ingest as bring
 
-    result = bring(dataset, arrivals)
+    result = bring(dataset, arrivals, run_id)
     return result.status, result.branch, result.commit, list(result.arrivals)

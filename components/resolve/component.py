@@ -29,7 +29,8 @@ def resolve(dataset: str, ref: str, arrivals: str, trials: int, retrain: bool) -
     Returns
     -------
     Output
-        "train", or "trained" if a model was registered from this commit before and `retrain` is false.
+        "train"; or, if `retrain` is false, "trained" if a model was registered from this commit before, or "empty" if the commit has no
+        arrivals yet.
     commit
         The commit that `ref` means now.
     trials

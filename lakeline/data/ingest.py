@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import logging
+import re
 import tempfile
+import time
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,17 +20,28 @@ from lakeline.data.available import upcoming
 from lakeline.data.convert import NoRows, to_parquet
 from lakeline.data.source import fetch
 from lakeline.data.specfile import pinned_spec
-from lakeline.errors import UsageError
+from lakeline.errors import LakeConflict, LakeNotFound, UsageError
 from lakeline.lake import open_lake
 from lakeline.lake.base import MAIN, CommitId
+from lakeline.liveness import under_way
+from lakeline.settings import get_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
     from lakeline.data.convert import RawFile
     from lakeline.data.source import Fetched
     from lakeline.data.specfile import Definition
-    from lakeline.lake.base import Lake
+    from lakeline.lake.base import Branch, Lake
+
+RUN = "run"
+"""Metadata of the commit that begins a delivery: id of the pipeline run that brings it in."""
+
+_PATIENCE = 2.0
+"""Seconds that a branch without a commit of its own is given to get one: whose it is isn't known before."""
+
+_ATTEMPTS = 100
+_HISTORY = 50
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +68,7 @@ class Source:
 class Ingested:
     """What an ingest did: the branch and commit with the raw files of the arrivals that are new."""
 
-    status: Literal["new", "repeated"]
+    status: Literal["new", "repeated", "under way"]
     branch: str
     commit: CommitId
     arrivals: list[str]
@@ -67,11 +81,12 @@ class Ingested:
         return dataclasses.asdict(self)
 
 
-def ingest(dataset: str, arrivals: Sequence[str]) -> Ingested:
+def ingest(dataset: str, arrivals: Sequence[str], run_id: str = "") -> Ingested:
     """Bring arrivals from their source onto a branch of the lake, in one commit.
 
     Everything is fetched, checked and converted before anything is written to the lake. Doing it again does it once:
-    what main has is left alone, and a branch that a failed attempt left is made anew.
+    what main has is left alone, what another run is bringing in is left to that run, and a branch that an earlier attempt left is
+    made anew.
 
     Parameters
     ----------
@@ -79,12 +94,15 @@ def ingest(dataset: str, arrivals: Sequence[str]) -> Ingested:
         Name of the data set, which is its repository in the lake.
     arrivals
         Ids of the arrivals; or "next" alone: those that follow what main has, as far as the source has them (see `upcoming`).
+    run_id
+        Id of the pipeline run; LAKELINE_RUN_ID goes before it.
 
     Returns
     -------
     Ingested
         Status "repeated", with no branch and the head of main, if main has all of the arrivals with the same
-        source and the same spec of the data, or if nothing follows yet.
+        source and the same spec of the data, or if nothing follows yet. Status "under way", with that run's branch and the head of
+        main, if another run is bringing the same arrivals in.
 
     Raises
     ------
@@ -122,9 +140,13 @@ def ingest(dataset: str, arrivals: Sequence[str]) -> Ingested:
                 raise
             # A file that several arrivals share is there before the rows of each are.
             there = [arrival for arrival in wanted[: wanted.index(error.arrival)] if arrival in fresh]
-            return ingest(dataset, there) if there else _nothing_next(dataset, base)
+            return ingest(dataset, there, run_id) if there else _nothing_next(dataset, base)
         sources = [_source(definition, arrival, fetched[arrival], files[arrival]) for arrival in fresh]
-        branch, commit = _commit(lake, base, definition, sources, files)
+        claim = _claim(lake, base, fresh, get_settings().run_id or run_id)
+        if claim.owner is not None:
+            message = f"{dataset}: {_list(fresh)} is already being brought in by run {claim.owner}; nothing was ingested."
+            return Ingested("under way", claim.branch, base, [], 0, [], message)
+        branch, commit = claim.branch, _commit(lake, base, claim, definition, sources, files)
     rows = sum(source.rows for source in sources)
     return Ingested("new", branch, commit, fresh, rows, sources, f"{dataset}: {rows:,} rows of {_list(fresh)} are on branch {branch}.")
 
@@ -136,7 +158,7 @@ def _nothing_next(dataset: str, base: CommitId) -> Ingested:
 
 def _known(lake: Lake, base: CommitId, definition: Definition, arrival: str, fetched: Fetched) -> bool:
     """Whether main has this arrival from the same source by the same rules."""
-    path = _note(arrival)
+    path = note_path(arrival)
     if not (lake.exists(base, path) and lake.exists(base, f"clean/{arrival}.parquet")):
         return False
     known = json.loads(lake.read(base, path))
@@ -159,16 +181,83 @@ def _source(definition: Definition, arrival: str, fetched: Fetched, file: RawFil
     return Source(arrival, fetched.url, fetched.sha256, fetched.size, file.rows, file.schema_digest, **digests)
 
 
-def _commit(lake: Lake, base: CommitId, definition: Definition, sources: list[Source], files: dict[str, RawFile]) -> tuple[str, CommitId]:
+@dataclass(frozen=True)
+class _Claim:
+    """Branch of a delivery: a new one of this run's own; or that of the run `owner`, which is under way."""
+
+    branch: str
+    run: str
+    owner: str | None = None
+
+
+def _claim(lake: Lake, base: CommitId, arrivals: list[str], run: str) -> _Claim:
+    """Make a branch for a delivery, unless another run that is under way has one. To make a branch is atomic: it is the claim.
+
+    What ended runs have left of the same delivery goes; a branch whose run is nobody's that is known here is left alone, and this
+    delivery gets one with a number.
+    """
+    name = delivery_branch(arrivals)
+    until = time.monotonic() + _PATIENCE
+    for _ in range(_ATTEMPTS):
+        published = {commit.id for commit in lake.log(MAIN)}
+        others = {branch.name: branch for branch in lake.branches() if re.fullmatch(rf"{re.escape(name)}(_\d+)?", branch.name)}
+        owners = {branch.name: _owner(lake, branch, arrivals, published) for branch in others.values()}
+        if any(owner is None for owner in owners.values()) and time.monotonic() < until:
+            time.sleep(0.1)
+            continue
+        ended: list[Branch] = []
+        for branch, owner in owners.items():
+            state = owner is not None and owner != run and under_way(owner)
+            if owner and state:
+                return _Claim(branch, run, owner)
+            if owner is not None and state is False:
+                ended.append(others[branch])
+        for branch in (branch for branch in ended if owners[branch.name] == run):
+            _supersede(lake, branch)
+            others.pop(branch.name)
+        names = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
+        branch = next(branch for branch in names if branch not in others)
+        try:
+            lake.create_branch(branch, base)
+        except LakeConflict:  # another run was faster
+            continue
+        for left in (left for left in ended if owners[left.name] != run):
+            _supersede(lake, left)
+        return _Claim(branch, run)
+    raise LakeConflict(f"{lake.name}: other runs make and delete branches {name} all the time. See: lakeline lake branches {lake.name}")
+
+
+def delivery_branch(arrivals: Sequence[str]) -> str:
+    """Name of the branch that a delivery is prepared on."""
+    return f"ingest-{arrivals[0]}" if len(arrivals) == 1 else f"ingest-{arrivals[0]}--{arrivals[-1]}"
+
+
+def _owner(lake: Lake, branch: Branch, arrivals: Sequence[str], published: Container[str]) -> str | None:
+    """Id of the run that a branch of a delivery is of; "" if it doesn't say, None if nothing was committed to it yet."""
+    if branch.head in published:
+        return None
+    own = [commit.metadata for commit in lake.log(branch.head, _HISTORY) if commit.id not in published]
+    begun = next((metadata for metadata in own if metadata.get("arrivals") == ",".join(arrivals)), {})
+    return begun.get(RUN, "")
+
+
+def _supersede(lake: Lake, left: Branch) -> None:
+    """Delete what an ended run has left, unless it is something else by now."""
+    if any(branch == left for branch in lake.branches()):
+        _log.info("%s: branch %s of an earlier attempt is made anew", lake.name, left.name)
+        try:
+            lake.delete_branch(left.name)
+        except LakeNotFound:
+            return
+
+
+def _commit(
+    lake: Lake, base: CommitId, claim: _Claim, definition: Definition, sources: list[Source], files: dict[str, RawFile]
+) -> CommitId:
     arrivals = [source.arrival for source in sources]
-    branch = f"ingest-{arrivals[0]}" if len(arrivals) == 1 else f"ingest-{arrivals[0]}--{arrivals[-1]}"
-    if any(one.name == branch for one in lake.branches()):
-        _log.info("%s: branch %s of an earlier attempt is made anew", lake.name, branch)
-        lake.delete_branch(branch)
-    lake.create_branch(branch, base)
     content: dict[str, Path | bytes] = {f"raw/{arrival}.parquet": files[arrival].path for arrival in arrivals}
     for source in sources:
-        content[_note(source.arrival)] = (json.dumps(dataclasses.asdict(source), indent=2) + "\n").encode()
+        content[note_path(source.arrival)] = (json.dumps(dataclasses.asdict(source), indent=2) + "\n").encode()
     metadata = {
         "arrivals": ",".join(arrivals),
         "rows_raw": str(sum(source.rows for source in sources)),
@@ -176,8 +265,8 @@ def _commit(lake: Lake, base: CommitId, definition: Definition, sources: list[So
         "source": ", ".join(sorted({source.url for source in sources})[:3]) + (" and others" if len({s.url for s in sources}) > 3 else ""),  # noqa: PLR2004
         "source_digest": _joint([source.sha256 for source in sources]),
         "spec_digest": definition.digest,
-    }
-    return branch, lake.commit(branch, content, f"Ingest {_list(arrivals)}", metadata, expect=base)
+    } | ({RUN: claim.run} if claim.run else {})
+    return lake.commit(claim.branch, content, f"Ingest {_list(arrivals)}", metadata, expect=base)
 
 
 def _joint(digests: list[str]) -> str:
@@ -190,5 +279,6 @@ def _list(arrivals: Sequence[str]) -> str:
     return ", ".join(arrivals) if len(arrivals) <= 3 else f"{arrivals[0]} to {arrivals[-1]} ({len(arrivals)} arrivals)"  # noqa: PLR2004
 
 
-def _note(arrival: str) -> str:
+def note_path(arrival: str) -> str:
+    """Path in the lake of what is noted of an arrival's source."""
     return f"_lakeline/arrivals/{arrival}.json"

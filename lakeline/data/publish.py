@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lakeline.data.ingest import note_path
 from lakeline.data.specfile import PINNED_SQL, PINNED_YAML, Definition, pinned_spec
 from lakeline.data.validate import as_json, report_path
 from lakeline.errors import DataError, LakeConflict
@@ -74,7 +75,7 @@ def publish(
         If the branch, or the spec on main, is no longer what was validated; or if main has other content at the same paths.
     """
     lake = open_lake(dataset)
-    merged = find_merge(lake, commit)
+    merged = find_merge(lake, commit) or find_same(lake, commit, arrivals)
     if merged is None:
         require_passed(lake, commit, arrivals, reports)
         head, metadata = commit_reports(lake, branch, commit, arrivals, {report["layer"]: report for report in reports})
@@ -90,6 +91,16 @@ def publish(
 def find_merge(lake: Lake, commit: str) -> Commit | None:
     """Find the commit by which an earlier try merged the delivery into main."""
     return next((said for said in lake.log(MAIN) if said.metadata.get("delivery") == commit), None)
+
+
+def find_same(lake: Lake, commit: str, arrivals: Sequence[str]) -> Commit | None:
+    """Find the commit by which another run has brought the very same arrivals into main; None if one of them differs."""
+    paths = [path for arrival in arrivals for path in (note_path(arrival), *(f"{layer}/{arrival}.parquet" for layer in ("raw", "clean")))]
+    known, ours = ({path: entry.digest for path in paths for entry in lake.ls(ref, path)} for ref in (MAIN, commit))
+    if known != ours or any(path not in known for path in paths):
+        return None
+    merges = (said for said in lake.log(MAIN) if "delivery" in said.metadata)
+    return next((said for said in merges if set(arrivals) <= set(said.metadata.get("arrivals", "").split(","))), None)
 
 
 def require_passed(lake: Lake, commit: str, arrivals: Sequence[str], reports: Sequence[Mapping[str, Any]]) -> None:

@@ -18,7 +18,7 @@ class Plan:
     """What a training run will do."""
 
     commit: CommitId
-    status: Literal["train", "trained"]
+    status: Literal["train", "trained", "empty"]
     trials: tuple[int, ...]
     started: float
 
@@ -42,7 +42,8 @@ def plan(dataset: str, ref: str, arrivals: str = "*", trials: int = 0, *, retrai
     Returns
     -------
     Plan
-        With status "trained" if there is nothing to do.
+        With status "trained" if there is nothing to do, or "empty" if the commit has no arrivals yet and `retrain` is false: another
+        run is bringing in the first ones.
 
     Raises
     ------
@@ -58,6 +59,8 @@ def plan(dataset: str, ref: str, arrivals: str = "*", trials: int = 0, *, retrai
     commit = lake.resolve(ref)
     spec = pinned_spec(lake, commit).spec
     known = [entry.path.removeprefix("clean/").removesuffix(".parquet") for entry in lake.ls(commit, "clean/")]
+    if not known and not retrain:
+        return Plan(commit, "empty", (), started)
     if not any(fnmatchcase(arrival, arrivals) for arrival in known):
         has = f"It has: {', '.join(known)}." if known else f"It has none: bring some with `lakeline run data --dataset {dataset}`."
         raise UsageError(f"{dataset}: no arrival matches {arrivals!r} at commit {commit[:10]}. {has}")
