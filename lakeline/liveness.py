@@ -1,4 +1,4 @@
-"""Tells whether a pipeline run is still under way: on this machine by the lock that its runner holds, on a cluster by Kubeflow Pipelines."""
+"""Tells whether a pipeline run is under way: on this machine by the lock that its runner holds, on a cluster by Kubeflow Pipelines."""
 
 from __future__ import annotations
 
@@ -88,7 +88,9 @@ def _on_server(run_id: str) -> bool | None:
     token = settings.pipelines_token
     headers = {"Authorization": f"Bearer {token.get_secret_value()}"} if token else {}
     try:
-        answer = httpx.get(f"{(settings.pipelines_endpoint or '').rstrip('/')}/apis/v2beta1/runs/{run_id}", headers=headers, timeout=_TIMEOUT)
+        answer = httpx.get(
+            f"{(settings.pipelines_endpoint or '').rstrip('/')}/apis/v2beta1/runs/{run_id}", headers=headers, timeout=_TIMEOUT
+        )
         if answer.status_code == _GONE:
             return False
         return answer.json().get("state", "PENDING") in _UNDER_WAY if answer.is_success else None

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ WAIT = 60.0
 """Seconds that a claimed run has to appear before the catch-up takes it for lost: more than the start of one can take."""
 
 _DATA_CLAIM = "run/data/"
+_INTERVAL = 2.0
 _LOOKED_AT = 5
 _NAMED = 3
 
@@ -79,7 +81,7 @@ def on_arrival(text: str) -> Reaction:
     ----------
     text
         The event: `{"dataset": ..., "arrivals": [...]}`, with "version" where the sender can tell one state of the files
-        from another. One run is started for each version; without one, unless a run of these arrivals is under way.
+        from another. One run is started for each version; without one, for each time that none of these arrivals is under way.
 
     Raises
     ------
@@ -106,11 +108,11 @@ def on_arrival(text: str) -> Reaction:
     name = f"data {lake.name} {shown}"
     client = remote.connect()
     version = remote.ready(client, "data")
-    taken = _runs_under_way(client, name) if event.version is None else not _claim_data(lake, arrivals, event.version)
-    if taken:
+    run = _claim_data(client, lake, arrivals, event.version, name)
+    if run is None:
         return Reaction("arrival", lake.name, None, "under way", name, None, f"{lake.name}: {SAID['under way']}.")
-    run_id = remote.submit(client, version, {"dataset": lake.name, "arrivals": arrivals}, name)
-    return Reaction("arrival", lake.name, None, "started", name, run_id, f"{name}: started.")
+    run_id = remote.submit(client, version, {"dataset": lake.name, "arrivals": arrivals}, run)
+    return Reaction("arrival", lake.name, None, "started", run, run_id, f"{run}: started.")
 
 
 def catch_up(days: float, wait: float = WAIT) -> Iterator[Reaction]:
@@ -190,21 +192,44 @@ def _failed(dataset: str, commit: str | None, error: LakelineError) -> Reaction:
     return Reaction("catch-up", dataset, commit, "failed", run_name(dataset, commit) if commit else "", None, describe(error))
 
 
-def _claim_data(lake: Lake, arrivals: Sequence[str], version: str) -> bool:
-    """Take on the run of one state of the arrivals' files."""
-    digest = hashlib.sha256("\n".join([version, *arrivals]).encode()).hexdigest()
+def _claim_data(client: Client, lake: Lake, arrivals: Sequence[str], version: str | None, name: str) -> str | None:
+    """Take on the next run of arrivals; its name, or None if somebody else has.
+
+    The claims of one version, or of events without one, are numbered, and so are the names of their runs. There is no next one as long
+    as the last one's run may be about to start; with a version none once that run was started, without one as long as it is under way.
+    """
+    digest = hashlib.sha256("\n".join([version or "", *arrivals]).encode()).hexdigest()
+    first = f"{_DATA_CLAIM}{digest[:SHORT]}"
+    tags = lake.tags()
+    last = next(number for number in itertools.count() if _numbered(first, number + 1) not in tags)
+    if last and _holds(client, _run_of_claim(name, last), ended=version is not None):
+        return None
     try:
-        return lake.tag(f"{_DATA_CLAIM}{digest[:SHORT]}", MAIN)
+        made = lake.tag(_numbered(first, last + 1), MAIN)
     except LakeConflict:  # it stands at the commit that main was at then
-        return False
+        return None
+    return _run_of_claim(name, last + 1) if made else None
 
 
-def _runs_under_way(client: Client, name: str) -> bool:
+def _numbered(name: str, number: int) -> str:
+    return name if number == 1 else f"{name}.{number}"
+
+
+def _run_of_claim(name: str, number: int) -> str:
+    return name if number == 1 else f"{name} ({number})"
+
+
+def _holds(client: Client, name: str, *, ended: bool) -> bool:
+    """Whether a claim holds: its run is there, and under way unless one that has `ended` counts too."""
     from pipelines import remote
 
-    found = remote.find_runs(client, name)[:_LOOKED_AT]
+    until = time.monotonic() + WAIT
+    while not (found := remote.find_runs(client, name)[:_LOOKED_AT]):
+        if time.monotonic() > until:  # its start has failed
+            return False
+        time.sleep(_INTERVAL)
     with remote.speaking():
-        return any(client.get_run(run_id).state in UNDER_WAY for run_id in found)
+        return ended or any(client.get_run(run_id).state in UNDER_WAY for run_id in found)
 
 
 def standing(dataset: str) -> Mapping[str, Any]:

@@ -115,6 +115,7 @@ def _result(run: LocalRun, arguments: Mapping[str, Any]) -> dict[str, Any]:
         "version": model.get("version"),
         "url": None,
         "run_id": run.id,
+        "other_run": ingested.get("other") or None,
         "seconds": round(run.seconds, 2),
         "report": str(run.report) if run.report.is_file() else None,
         "log": str(run.log),
@@ -155,6 +156,8 @@ def _message(run: LocalRun, outputs: Mapping[str, Mapping[str, Any]], arguments:
         polled = arguments.get("arrivals") == [NEXT]
         why = "The source has nothing that follows what the lake has" if polled else "The lake has these arrivals already"
         said.append(f"{why}; nothing was ingested.")
+    if outputs.get("ingest", {}).get("other"):
+        said.append(f"Already being brought in by run {outputs['ingest']['other']}; nothing was ingested. To wait for that one: --wait")
     if "trained" in (outputs.get(step, {}).get("Output") for step in ("resolve", "resolve-2")):
         said.append("A model was registered from this commit already; nothing was trained.")
     return " ".join(said) or None

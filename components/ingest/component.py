@@ -9,7 +9,7 @@ from components.image import STEPS_IMAGE
 
 @dsl.component(base_image=STEPS_IMAGE, install_kfp_package=False)
 def ingest(dataset: str, arrivals: List[str], run_id: str = "") -> NamedTuple(
-    "Ingested", Output=str, branch=str, commit=str, arrivals=List[str]
+    "Ingested", Output=str, branch=str, commit=str, arrivals=List[str], other=str
 ):
     """Bring arrivals from their source onto a branch of their own in the lake.
 
@@ -36,8 +36,10 @@ def ingest(dataset: str, arrivals: List[str], run_id: str = "") -> NamedTuple(
         Commit with the raw files; the head of main unless new.
     arrivals
         The arrivals that are new.
+    other
+        Id of the run that brings the arrivals in, if another does.
     """
     from lakeline.data.ingest import ingest as bring
 
     result = bring(dataset, arrivals, run_id)
-    return result.status, result.branch, result.commit, list(result.arrivals)
+    return result.status, result.branch, result.commit, list(result.arrivals), result.run

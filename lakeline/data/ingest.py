@@ -75,6 +75,8 @@ class Ingested:
     rows: int
     sources: list[Source]
     message: str
+    run: str = ""
+    """Id of the run that brings the arrivals in, if it is under way and another."""
 
     def to_dict(self) -> dict[str, Any]:
         """Represent as JSON can."""
@@ -145,7 +147,7 @@ def ingest(dataset: str, arrivals: Sequence[str], run_id: str = "") -> Ingested:
         claim = _claim(lake, base, fresh, get_settings().run_id or run_id)
         if claim.owner is not None:
             message = f"{dataset}: {_list(fresh)} is already being brought in by run {claim.owner}; nothing was ingested."
-            return Ingested("under way", claim.branch, base, [], 0, [], message)
+            return Ingested("under way", claim.branch, base, [], 0, [], message, claim.owner)
         branch, commit = claim.branch, _commit(lake, base, claim, definition, sources, files)
     rows = sum(source.rows for source in sources)
     return Ingested("new", branch, commit, fresh, rows, sources, f"{dataset}: {rows:,} rows of {_list(fresh)} are on branch {branch}.")
@@ -225,6 +227,14 @@ def _claim(lake: Lake, base: CommitId, arrivals: list[str], run: str) -> _Claim:
             _supersede(lake, left)
         return _Claim(branch, run)
     raise LakeConflict(f"{lake.name}: other runs make and delete branches {name} all the time. See: lakeline lake branches {lake.name}")
+
+
+def other_run(lake: Lake, arrivals: Sequence[str], run: str) -> str | None:
+    """Id of another run that is under way and brings the same arrivals in; None if there is none."""
+    published = {commit.id for commit in lake.log(MAIN)}
+    wanted = sorted(set(arrivals))
+    owners = (_owner(lake, branch, wanted, published) for branch in lake.branches() if branch.name.startswith(delivery_branch(wanted)))
+    return next((owner for owner in owners if owner and owner != run and under_way(owner)), None)
 
 
 def delivery_branch(arrivals: Sequence[str]) -> str:

@@ -28,7 +28,7 @@ def left_in_lake(dataset: str, arrivals: Sequence[str], ingested: Mapping[str, A
     arrivals
         Ids that were asked for, or "next".
     ingested
-        Outputs of the step `ingest`: `Output` ("new" or "repeated"), `branch`, `commit`, `arrivals`; empty if it did not end.
+        Outputs of the step `ingest`: `Output` ("new", "repeated" or "under way"), `branch`, `commit`, `arrivals`; empty if it did not end.
 
     Returns
     -------
@@ -36,7 +36,7 @@ def left_in_lake(dataset: str, arrivals: Sequence[str], ingested: Mapping[str, A
         `data` and `validation` of a record; empty if there is nothing to say, or the lake can't say it.
     """
     ref = ingested.get("branch") or ingested.get("commit")
-    if not ref:
+    if not ref or ingested.get("Output") == "under way":
         return {}
     try:
         lake = open_lake(dataset)

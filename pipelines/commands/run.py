@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -77,6 +78,10 @@ VERSION = Annotated[
         show_default=False,
     ),
 ]
+WAIT = Annotated[
+    bool,
+    typer.Option("--wait", help="If another run is bringing the same arrivals in: wait for its end, then do what is left."),
+]
 JSON = Annotated[bool, typer.Option("--json", help="One JSON object on stdout; all else on stderr.")]
 
 
@@ -90,6 +95,7 @@ def run(
     trials: TRIALS = 0,
     version: VERSION = 0,
     lake: LAKE = None,
+    wait: WAIT = False,
     as_json: JSON = False,
 ) -> None:
     """Run a pipeline on this machine.
@@ -107,9 +113,10 @@ def run(
     next is what follows the newest arrival in the lake, as far as the source has it; nothing is no failure.
 
     The last table says what came out; --json gives the same with the keys pipeline, dataset, status, error, data_commit,
-    arrivals, rows_raw, rows_clean, trials, metrics, production_metrics, verdict, reasons, model, version, url, run_id, seconds,
-    report and log. What doesn't apply is null.
+    arrivals, rows_raw, rows_clean, trials, metrics, production_metrics, verdict, reasons, model, version, url, run_id, other_run
+    (which is bringing the same arrivals in), seconds, report and log. What doesn't apply is null.
     """
+    from lakeline.liveness import under_way
     from pipelines.execute import current_spec, execute, push_first
     from pipelines.local import SERVING_PIPELINES
     from pipelines.show import Console, show_result
@@ -124,6 +131,11 @@ def run(
     elif pipeline not in SERVING_PIPELINES:
         push_first(dataset, console)
     result = execute(pipeline, arguments, console)
+    while wait and result.get("other_run"):
+        console.say(f"Waiting for run {result['other_run']}.")
+        while under_way(result["other_run"]):
+            time.sleep(1)
+        result = execute(pipeline, arguments, console)
     show_result(result, console)
     if result["status"] != "succeeded":
         raise typer.Exit(1)

@@ -49,7 +49,8 @@ def submit(
       lakeline submit continuous --dataset NAME --year 2022 --month 1
 
     With --wait, the registry (MLFLOW_TRACKING_URI) is asked for the verdict. JSON: pipeline, dataset, run_id, url, pipeline_version,
-    and, with --wait, status, error, seconds, model, version, verdict, reasons and metrics.
+    and, with --wait, status, error, seconds, model, version, verdict, reasons and metrics; and other_run, if another run was bringing
+    the arrivals in and was waited for.
     """
     from pipelines import remote
     from pipelines.local import SERVING_PIPELINES
@@ -79,6 +80,10 @@ def submit(
     console.say(f"[bold]{pipeline}[/bold] {' '.join(filter(None, (dataset, what)))}, version {pinned.name}: {result['url']}")
     if wait:
         result |= _wait(client, dataset, run_id, timeout, console)
+        other = _other_run(dataset, arguments.get("arrivals"), run_id) if pipeline in ("data", "continuous") else None
+        if other and result["status"] == "succeeded":
+            console.say(f"Already being brought in by run {other}, which is waited for: {remote.run_url(other)}")
+            result |= _wait(client, dataset, other, timeout, console) | {"other_run": other}
     if as_json:
         typer.echo(json.dumps(result))
     if wait and result["status"] != "succeeded":
@@ -99,6 +104,18 @@ def known_spec(dataset: str) -> DatasetSpec:
         except LakeError:
             raise unknown from None
         return pinned_spec(lake, lake.resolve("main")).spec
+
+
+def _other_run(dataset: str, arrivals: list[str] | None, run_id: str) -> str | None:
+    """Id of the run that the arrivals were left to; None if there is none, or this shell can't ask the lake."""
+    from lakeline.data.ingest import other_run
+    from lakeline.errors import LakelineError
+    from lakeline.lake import open_lake
+
+    try:
+        return other_run(open_lake(dataset), arrivals, run_id) if arrivals else None
+    except LakelineError:
+        return None
 
 
 def _wait(client: Any, dataset: str, run_id: str, minutes: float, console: Console) -> dict[str, Any]:

@@ -72,8 +72,9 @@ def look(dataset: str, seen: Any, arrivals: str | None, console: Console) -> lis
         push_first(dataset, console)
         for arrival in arrived(dataset, wanted, seen):
             outcome = run("data", {"dataset": dataset, "arrivals": [arrival]})
-            seen.arrivals[arrival] = outcome["run_id"]
-            seen.save()
+            if not outcome["other_run"]:  # else it is looked for again: that run may fail
+                seen.arrivals[arrival] = outcome["run_id"]
+                seen.save()
     for commit in untrained(dataset, seen):
         outcome = run("training", training_of(dataset, commit))
         seen.runs[commit] = outcome["run_id"]

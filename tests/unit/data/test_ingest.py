@@ -2,6 +2,9 @@
 
 import io
 import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -11,6 +14,8 @@ from lakeline.data.ingest import ingest
 from lakeline.data.specfile import local_spec
 from lakeline.errors import LakeNotFound, SourceError, SpecError, UsageError
 from lakeline.lake import CommitId, Lake, open_lake
+from lakeline.liveness import alive, under_way
+from lakeline.settings import get_settings
 
 
 @pytest.fixture
@@ -112,10 +117,72 @@ def test_arrival_that_was_not_published_is_ingested_anew(lake: Lake):
     assert lake.resolve(again.branch) == again.commit
 
 
-def test_branch_that_a_crash_left_before_its_commit_is_no_hindrance(lake: Lake):
+def test_branch_that_a_crash_left_before_its_commit_is_no_hindrance(lake: Lake, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("lakeline.data.ingest._PATIENCE", 0.0)
     lake.create_branch("ingest-m01", "main")
 
-    assert ingest("things", ["m01"]).status == "new"
+    result = ingest("things", ["m01"])
+
+    assert (result.status, result.branch) == ("new", "ingest-m01_2")
+
+
+@pytest.fixture
+def runs() -> Iterator[ExitStack]:
+    """Hold the locks of runs on this machine; ended, they are runs that were killed."""
+    with ExitStack() as stack:
+        for run in ("data-1", "data-2"):
+            folder = get_settings().runs / run
+            folder.mkdir(parents=True)
+            stack.enter_context(alive(folder))
+        yield stack
+
+
+def test_arrival_that_another_run_is_bringing_in_is_left_to_it(lake: Lake, runs: ExitStack):
+    first = ingest("things", ["m01"], "data-1")
+    main = lake.resolve("main")
+
+    second = ingest("things", ["m01"], "data-2")
+
+    assert (second.status, second.branch, second.commit, second.run) == ("under way", first.branch, main, "data-1")
+    assert second.message == "things: m01 is already being brought in by run data-1; nothing was ingested."
+    assert lake.resolve(first.branch) == first.commit
+    assert [branch.name for branch in lake.branches()] == ["ingest-m01", "main"]
+
+
+def test_arrival_of_a_run_that_was_killed_is_brought_in_by_the_next(lake: Lake, runs: ExitStack):
+    ingest("things", ["m01"], "data-1")
+    runs.close()
+    assert under_way("data-1") is False
+
+    second = ingest("things", ["m01"], "data-2")
+
+    assert (second.status, second.branch) == ("new", "ingest-m01_2")
+    assert [branch.name for branch in lake.branches()] == ["ingest-m01_2", "main"]
+
+
+def test_second_try_of_a_run_makes_its_branch_anew(lake: Lake, runs: ExitStack):
+    first = ingest("things", ["m01"], "data-1")
+    lake.commit(first.branch, {"clean/m01.parquet": b"half"}, "Transform")
+
+    assert ingest("things", ["m01"], "data-1").branch == first.branch
+    assert not lake.exists(first.branch, "clean/m01.parquet")
+
+
+def test_branch_of_a_run_that_nobody_knows_here_is_left_alone(lake: Lake, runs: ExitStack):
+    elsewhere = ingest("things", ["m01"], "data-of-another-machine")
+
+    ours = ingest("things", ["m01"], "data-1")
+
+    assert (ours.status, ours.branch) == ("new", "ingest-m01_2")
+    assert lake.resolve(elsewhere.branch) == elsewhere.commit
+
+
+def test_of_runs_that_ingest_at_once_one_brings_the_arrival_in(lake: Lake, runs: ExitStack):
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(lambda run: ingest("things", ["m01"], run), ["data-1", "data-2"]))
+
+    assert sorted(result.status for result in results) == ["new", "under way"]
+    assert [branch.name for branch in lake.branches()] == ["ingest-m01", "main"]
 
 
 @pytest.mark.parametrize("content", ["month,kind\n1,a\n1\n", "month,time,kind,size,count\n", ""])

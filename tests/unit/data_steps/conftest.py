@@ -105,12 +105,12 @@ class Toy:
                     change(number, row)
                 writer.writerow(row)
 
-    def ingest(self, *parts: int) -> Ingested:
-        return ingest("toy", [f"{part:02d}" for part in parts])
+    def ingest(self, *parts: int, run: str = "") -> Ingested:
+        return ingest("toy", [f"{part:02d}" for part in parts], run)
 
-    def prepare(self, *parts: int) -> Delivery:
+    def prepare(self, *parts: int, run: str = "") -> Delivery:
         """Run all steps before publish; reports go through JSON, as they do between tasks."""
-        ingested = self.ingest(*parts)
+        ingested = self.ingest(*parts, run=run)
         place = ("toy", ingested.branch)
         raw = validate(*place, ingested.commit, ingested.arrivals, "raw").to_dict()
         transformed = transform(*place, ingested.commit, ingested.arrivals)

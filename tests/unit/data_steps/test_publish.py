@@ -87,6 +87,17 @@ def test_branch_merged_by_hand_is_published_all_the_same(toy: Toy):
     assert toy.lake.tags() == {"toy/01": by_hand}
 
 
+def test_delivery_that_another_run_has_published_is_not_merged_again(toy: Toy):
+    ours, other = (toy.prepare(1, run=run) for run in ("here", "elsewhere"))
+    published = other.publish()
+    head = toy.lake.resolve("main")
+
+    assert ours.publish() == published
+    assert toy.lake.resolve("main") == head
+    assert toy.lake.tags() == {"toy/01": published.commit}
+    assert [branch.name for branch in toy.lake.branches()] == ["main"]
+
+
 @pytest.mark.parametrize("layer", [0, 1])
 def test_failed_or_missing_checks_are_not_published(toy: Toy, layer: int):
     delivery = toy.prepare(1)

@@ -220,6 +220,39 @@ def test_arrivals_whose_run_is_under_way_start_no_other(on_git: Lake, pipelines_
     assert events.on_arrival(arrival(on_git, "2013-01")).outcome == "started"
 
 
+def test_arrival_that_is_told_of_many_times_at_once_starts_one_run(lake: Lake, pipelines_server: Kubeflow):
+    with ThreadPoolExecutor(6) as pool:
+        done = list(pool.map(lambda _: events.on_arrival(arrival(lake, "2013-01")), range(6)))
+
+    assert sorted(reaction.outcome for reaction in done) == ["started"] + ["under way"] * 5
+    (run,) = pipelines_server.runs
+
+    pipelines_server.end(run["run_id"])
+    with ThreadPoolExecutor(6) as pool:
+        again = list(pool.map(lambda _: events.on_arrival(arrival(lake, "2013-01")), range(6)))
+
+    assert sorted(reaction.outcome for reaction in again) == ["started"] + ["under way"] * 5
+    assert names(pipelines_server, lake) == [f"data {lake.name} 2013-01", f"data {lake.name} 2013-01 (2)"]
+
+
+@pytest.mark.parametrize("version", [None, "9b2cf5"])
+def test_arrival_whose_claimed_run_never_started_is_started_by_the_next_event(
+    on_git: Lake, pipelines_server: Kubeflow, monkeypatch: pytest.MonkeyPatch, version: str | None
+):
+    def refuse(*_: object) -> str:
+        raise PipelinesError("The server is away.")
+
+    more = {} if version is None else {"version": version}
+    with monkeypatch.context() as patch:
+        patch.setattr(remote, "submit", refuse)
+        with pytest.raises(PipelinesError, match="is away"):
+            events.on_arrival(arrival(on_git, "2013-01", **more))
+    monkeypatch.setattr(events, "WAIT", 0.0)
+
+    assert events.on_arrival(arrival(on_git, "2013-01", **more)).outcome == "started"
+    assert len(pipelines_server.runs) == 1
+
+
 def test_one_state_of_the_files_starts_one_run(lake: Lake, pipelines_server: Kubeflow):
     with ThreadPoolExecutor(4) as pool:
         done = list(pool.map(lambda _: events.on_arrival(arrival(lake, "2013-01", version="9b2cf5")).outcome, range(4)))
