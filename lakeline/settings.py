@@ -32,6 +32,11 @@ def bearer(token: str) -> str:
     return told
 
 
+def sqlite_uri(path: Path) -> str:
+    """Name a SQLite file as MLflow reads it: what would begin a query or an escape in a URL is escaped."""
+    return "sqlite:///" + str(path).replace("%", "%25").replace("?", "%3F")
+
+
 class Settings(BaseSettings):
     """What the environment says; each field is the variable LAKELINE_<FIELD>, unless an alias is given.
 
@@ -75,7 +80,7 @@ class Settings(BaseSettings):
     @property
     def mlflow_uri(self) -> str:
         """MLflow's tracking store: MLFLOW_TRACKING_URI, or LAKELINE_MLFLOW_TRACKING_URI (of pods), or SQLite under `home`."""
-        return self.tracking_uri or f"sqlite:///{self.home.resolve() / 'mlflow.db'}"
+        return self.tracking_uri or sqlite_uri(self.home.resolve() / "mlflow.db")
 
     @property
     def predictions_url(self) -> str:

@@ -110,8 +110,17 @@ def _lake() -> Said:
 
 def _mlflow() -> Said:
     from lakeline.registry import store_version
+    from lakeline.registry.location import follow, missing
+    from lakeline.registry.peek import sqlite_path
 
+    store = sqlite_path(get_settings().mlflow_uri)
+    moved = follow(store) if store else None
+    if moved:
+        yield "note", moved
     yield "good", store_version()
+    gone = missing(store) if store else []
+    if gone:
+        yield "fails", f"files are gone from MLflow's artifacts: of {', '.join(gone)}. Bring them back from a copy, or delete the version"
 
 
 def _datasets() -> Said:

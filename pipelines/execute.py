@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from lakeline.data.arrivals import NEXT
 from lakeline.lake.server import serving
+from lakeline.registry.location import follow_and_say
+from lakeline.registry.peek import sqlite_path
+from lakeline.settings import get_settings
 from pipelines.local import SERVING_PIPELINES, LocalRun, run_locally
 from pipelines.served import served
 from pipelines.show import Console, Steps
@@ -71,6 +74,9 @@ def execute(pipeline: str, arguments: Mapping[str, Any], console: Console) -> di
     what = ", ".join(arguments.get("arrivals") or []) if pipeline != "training" else f"from {arguments['ref']}"
     what = f"version {arguments['version']}" if arguments.get("version") else what
     console.say(f"[bold]{pipeline}[/bold] {' '.join(filter(None, (arguments['dataset'], what)))}")
+    store = sqlite_path(get_settings().mlflow_uri)
+    if store is not None:
+        follow_and_say(store)
     with serving(), Steps(console) as steps:
         run = run_locally(pipeline, arguments, steps)
     if pipeline in SERVING_PIPELINES:

@@ -39,6 +39,7 @@ def serve(port: int | None, ready: Callable[[str], None]) -> None:
     RegistryError
         If it doesn't start, or ends by itself.
     """
+    from lakeline.registry.location import follow_and_say
     from lakeline.registry.peek import sqlite_path
 
     settings = get_settings()
@@ -50,6 +51,8 @@ def serve(port: int | None, ready: Callable[[str], None]) -> None:
         raise UsageError(
             f"there is no MLflow store at {store} yet. The first training run makes it: lakeline run training, or lakeline demo."
         )
+    if store is not None:
+        follow_and_say(store)
     chosen = _port(port)
     address, log = f"http://{_HOST}:{chosen}", settings.home.resolve() / "mlflow-ui.log"
     interrupted = False
@@ -85,9 +88,9 @@ def _start(uri: str, store: Path | None, port: int, log: int) -> subprocess.Pope
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--host", _HOST, "--port", str(port)]
     command += ["--workers", "1", "--allowed-hosts", hosts]
     if store is not None:
-        from lakeline.registry.store import artifact_root
+        from lakeline.registry.location import artifact_root
 
-        command += ["--no-serve-artifacts", "--default-artifact-root", str(artifact_root(store))]
+        command += ["--no-serve-artifacts", "--default-artifact-root", artifact_root(store)]
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     return subprocess.Popen(
         command,

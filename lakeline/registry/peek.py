@@ -10,7 +10,9 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
+from lakeline.registry.location import follow_and_say
 from lakeline.settings import get_settings
 
 PRODUCTION = "production"
@@ -23,7 +25,7 @@ class CannotTell(Exception):
 def sqlite_path(uri: str) -> Path | None:
     """File of a SQLite store, or None if the store is something else."""
     path = uri.removeprefix("sqlite:///")
-    return None if path == uri or not path or path.startswith(":") or "?" in path else Path(path)
+    return None if path == uri or not path or path.startswith(":") or "?" in path else Path(unquote(path))
 
 
 def _rows(query: str, *values: Any) -> list[tuple[Any, ...]]:
@@ -32,6 +34,7 @@ def _rows(query: str, *values: Any) -> list[tuple[Any, ...]]:
         raise CannotTell
     if not path.exists():
         return []
+    follow_and_say(path)
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5)) as database:
             return database.execute(query, values).fetchall()

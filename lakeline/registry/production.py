@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlparse
 
 from lakeline.errors import LakelineError
 from lakeline.registry.files import kept_as_it_is
+from lakeline.registry.location import local_path
 from lakeline.registry.peek import PRODUCTION, CannotTell, production
 from lakeline.training.evaluate import Rival
 from lakeline.training.model import CARD_FILE, load
@@ -38,17 +38,12 @@ def load_production(dataset: str) -> Rival | None:
         found = production(dataset)
         if found is None:
             return None
-        folder = _local(found[1])
+        folder = local_path(found[1])
     except CannotTell:
         return _load_through_mlflow(dataset)
     if folder is None or not (folder / CARD_FILE).is_file():
         return _load_through_mlflow(dataset)
     return _load_ours(found[0], folder)
-
-
-def _local(location: str) -> Path | None:
-    parsed = urlparse(location)
-    return Path(unquote(parsed.path)) if parsed.scheme in ("", "file") else None
 
 
 def _load_ours(version: int, folder: Path) -> Rival:

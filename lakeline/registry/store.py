@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lakeline.errors import RegistryError
+from lakeline.registry.location import artifact_root, follow_and_say
 from lakeline.registry.peek import sqlite_path
-from lakeline.settings import get_settings
+from lakeline.settings import get_settings, sqlite_uri
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -72,8 +73,11 @@ def connect() -> MlflowClient:
     uri = get_settings().mlflow_uri
     _log_in(uri)
     path = sqlite_path(uri)
-    if path is not None and not path.exists():
-        _create(path)
+    if path is not None:
+        if path.exists():
+            follow_and_say(path)
+        else:
+            _create(path)
     with speaking():
         import mlflow
 
@@ -118,14 +122,9 @@ def _create(path: Path) -> None:
         quiet()
         fresh = path.with_name(f"{path.name}.new")
         fresh.unlink(missing_ok=True)
-        store = SqlAlchemyStore(f"sqlite:///{fresh}", str(artifact_root(path)))
+        store = SqlAlchemyStore(sqlite_uri(fresh), artifact_root(path))
         store.engine.dispose()
         fresh.replace(path)
-
-
-def artifact_root(path: Path) -> Path:
-    """Folder of the artifacts of a SQLite store: beside it, whatever the working directory of a step."""
-    return path.resolve().parent / "mlartifacts"
 
 
 def experiment_id(client: MlflowClient, name: str) -> str:
@@ -136,7 +135,7 @@ def experiment_id(client: MlflowClient, name: str) -> str:
     if found is None:
         path = sqlite_path(get_settings().mlflow_uri)
         try:
-            return client.create_experiment(name, None if path is None else str(artifact_root(path) / name))
+            return client.create_experiment(name, None if path is None else f"{artifact_root(path)}/{name}")
         except MlflowException:  # another run may have created it in the meantime
             found = client.get_experiment_by_name(name)
             if found is None:

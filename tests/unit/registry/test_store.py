@@ -108,6 +108,7 @@ def test_a_check_up_before_the_first_run_creates_nothing(home: Path):
         ("sqlite:///mlflow.db", Path("mlflow.db")),
         ("sqlite:///:memory:", None),
         ("sqlite:////srv/mlflow.db?timeout=1", None),
+        ("sqlite:////srv/50%25%3F/mlflow.db", Path("/srv/50%?/mlflow.db")),
         ("https://example.org", None),
     ],
 )
