@@ -16,7 +16,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 gc.set_threshold(100_000, 50, 100)
 
 _FOREIGN = ("LAKEFS_", "LAKECTL_", "MLFLOW_", "LAKELINE_", "KFP_", "KF_PIPELINES_", "OTEL_")
-_KEPT = ("LAKELINE_DATA", "LAKELINE_TEST_CLUSTER")
+_KEPT = ("LAKELINE_DATA", "LAKELINE_TEST_CLUSTER", "LAKELINE_TEST_NIGHTLY")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -53,6 +53,14 @@ def home(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: 
     get_settings.cache_clear()
     yield folder
     get_settings.cache_clear()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what takes minutes, unless that was asked for."""
+    if not os.environ.get("LAKELINE_TEST_NIGHTLY"):
+        for item in items:
+            if item.get_closest_marker("nightly"):
+                item.add_marker(pytest.mark.skip(reason="takes minutes: set LAKELINE_TEST_NIGHTLY to run it"))
 
 
 @pytest.fixture(scope="session")

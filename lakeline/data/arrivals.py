@@ -19,7 +19,8 @@ NEXT = "next"
 """Asked for in place of ids: the arrivals that follow the newest one in the lake, as far as the source has them."""
 
 _LONGEST_RANGE = 10_000
-_ID = re.compile(r"[A-Za-z0-9_-]+")
+ID = re.compile(r"[A-Za-z0-9_-]+")
+"""Ids, and values of parameters, are of these characters."""
 
 
 def arrival_id(spec: DatasetSpec, parameters: Parameters) -> str:
@@ -285,7 +286,7 @@ def _check(what: str, name: str, value: ParameterValue, parameter: ArrivalParame
         right = (parameter.minimum is None or value >= parameter.minimum) and (parameter.maximum is None or value <= parameter.maximum)
     if not right:
         raise UsageError(f"{what}: there is no {name} {value}. Give --{name} {_possible(parameter)}.")
-    if not _ID.fullmatch(str(value)):
+    if not ID.fullmatch(str(value)):
         raise UsageError(f"{what}: {name} {value!r} may hold letters, digits, - and _ only.")
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,10 @@ from lakeline.errors import SpecError
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
+    from lakeline.data.consistency import Flaw
+
 JsonSchema = Mapping[str, Any]
+_LONGEST_SHOWN = 200
 
 
 @dataclass(frozen=True, order=True)
@@ -100,12 +105,15 @@ def _scalars(node: Any) -> Iterator[Any]:
                 yield from _scalars(part)
 
 
-def syntax_mistake(error: Exception, origin: str) -> Mistake:
+def syntax_mistake(error: Exception, text: str, origin: str) -> Mistake:
     """Explain what the YAML parser stumbled over."""
-    mark = getattr(error, "problem_mark", None)
-    text = str(getattr(error, "problem", None) or error).splitlines()[0]
-    hint = " (indent with spaces)" if "'\\t'" in text else ""
-    return Mistake(origin, mark.line + 1 if mark else 1, "", f"not valid YAML: {text}{hint}")
+    mark, at = getattr(error, "problem_mark", None), getattr(error, "position", None)
+    line = mark.line + 1 if mark else text.count("\n", 0, at) + 1 if isinstance(at, int) else 1
+    if isinstance(error, RecursionError):
+        return Mistake(origin, line, "", "nested too deep")
+    said = (str(getattr(error, "problem", None) or error) or type(error).__name__).splitlines()[0]
+    hint = " (indent with spaces)" if "'\\t'" in said else ""
+    return Mistake(origin, line, "", f"not valid YAML: {said}{hint}")
 
 
 def spec_mistakes(error: ValidationError, text: str, schema: JsonSchema, origin: str) -> list[Mistake]:
@@ -125,54 +133,102 @@ def spec_mistakes(error: ValidationError, text: str, schema: JsonSchema, origin:
     Returns
     -------
     list of Mistake
-        One a field: of what a union's variants say, the first.
+        One a field. Of a part with a mistake in it, what pydantic says of the part as a whole is left out, for it follows from that one:
+        a list of which no item is right is "too short" as well.
     """
     lines = Lines(text)
-    found: dict[tuple[str | int, ...], Mistake] = {}
-    mistakes: list[Mistake] = []
+    found: defaultdict[tuple[str | int, ...], list[Mapping[str, Any]]] = defaultdict(list)
     for one in error.errors(include_url=False):
         path = _walk(schema, one["loc"])[0]
-        if one["type"] == "invalid_key" and path[-1] == "None":
+        if one["type"] == "invalid_key" and path and path[-1] == "None":
             path = (*path[:-1], "null")  # as YAML spells it
-        if one["type"] == "value_error":
-            mistakes += _own(one["msg"].removeprefix("Value error, "), path, lines, origin)
+        found[path].append(one)
+    around = {path[:length] for path in found for length in range(len(path))}
+    mistakes: list[Mistake] = []
+    for path, errors in found.items():
+        if path in around:
+            continue
+        first = errors[0]
+        if first["type"] == "flaws":
+            mistakes += flaw_mistakes(first["ctx"]["flaws"], lines, origin)
+        elif first["type"] == "value_error":
+            mistakes += _own(first["msg"].removeprefix("Value error, "), path, lines, origin)
         else:
-            found.setdefault(path, Mistake(origin, lines.find(path)[0], _dotted(path), _explain(one, schema)))
-    return [*mistakes, *found.values()]
+            mistakes.append(Mistake(origin, lines.find(path)[0], _dotted(path), _explain(errors, schema)))
+    return mistakes
+
+
+def flaw_mistakes(flaws: Iterable[Flaw], lines: Lines, origin: str) -> list[Mistake]:
+    """Say where flaws are in the text."""
+    return [
+        Mistake(
+            origin,
+            lines.find(flaw.path)[0] if flaw.item is None else lines.item(flaw.path, flaw.item),
+            _dotted(flaw.path),
+            flaw.text,
+        )
+        for flaw in flaws
+    ]
 
 
 def _own(message: str, path: tuple[str | int, ...], lines: Lines, origin: str) -> Iterator[Mistake]:
-    """Split what our own checks say: a line a mistake, each after the field that it is in."""
-    for text in message.splitlines():
-        where, _, rest = text.partition(": ")
-        if rest and re.fullmatch(r"[\w.]+", where):
-            steps = [*path, *where.split(".")]
-            quoted = re.search(r"'([^']*)'", rest)
-            line = lines.item(steps, quoted[1]) if quoted else lines.find(steps)[0]
-            yield Mistake(origin, line, _dotted(steps), rest)
-        else:
-            yield Mistake(origin, lines.find(path)[0], _dotted(path), text)
+    """Say what a part's own check says, which may begin with the field that it is about."""
+    where, _, rest = message.partition(": ")
+    steps = (*path, where) if rest and re.fullmatch(r"\w+", where) else path
+    yield Mistake(origin, lines.find(steps)[0], _dotted(steps), rest if len(steps) > len(path) else message)
 
 
-def _explain(one: Mapping[str, Any], schema: JsonSchema) -> str:
+_SCALARS = {"str": "text", "float": "a number", "int": "a whole number", "bool": "true or false"}
+_SHAPES = {
+    **dict.fromkeys(("model_type", "model_attributes_type", "dict_type"), "a mapping of keys to values"),
+    **dict.fromkeys(("tuple_type", "list_type"), "a list"),
+    "string_type": "text",
+}
+
+
+def _explain(errors: Sequence[Mapping[str, Any]], schema: JsonSchema) -> str:
+    """Explain what pydantic says of a field, once for each variant that a value of it may be."""
+    one = errors[0]
     kind, context, value = one["type"], one.get("ctx", {}), one.get("input")
-    if kind == "missing":
-        return "is missing"
-    if kind == "extra_forbidden":
-        key = str(one["loc"][-1])
-        known = _walk(schema, one["loc"][:-1])[1]
-        return f"there is no such key{did_you_mean(key, known) or ('. There are: ' + ', '.join(known) if known else '')}"
-    if kind == "invalid_key":
-        return "a key is text: put it in quotes"
-    if kind in {"literal_error", "union_tag_invalid"}:
-        expected = str(context.get("expected") or context.get("expected_tags"))
-        wrong = str(context.get("tag", value))
-        hint = did_you_mean(wrong, re.findall(r"'([^']+)'", expected))
-        return f"{wrong!r} is not one of {expected}{hint}"
-    if kind == "union_tag_not_found":
-        return f"{str(context['discriminator']).strip(chr(39))} is missing: it says which variant this is"
-    shown = "" if isinstance(value, (dict, list)) else f" (it is {value!r})"
-    return f"{str(one['msg'])[:1].lower()}{str(one['msg'])[1:]}{shown}"
+    if value is None and kind != "missing" and kind not in {"extra_forbidden", "invalid_key"}:
+        return "has no value. Give it one, or leave the key out"
+    variants = [str(each["loc"][-1]) for each in errors]
+    if len(errors) > 1 and set(variants) <= set(_SCALARS):
+        may = [_SCALARS[name] for name in _SCALARS if name in variants and not (name == "int" and "float" in variants)]
+        return f"should be {', '.join(may[:-1])} or {may[-1]}{_shown(value)}"
+    if kind in _SHAPES:
+        return f"should be {_SHAPES[kind]}{_shown(value)}"
+    match kind:
+        case "missing":
+            text = "is missing"
+        case "extra_forbidden":
+            key, known = str(one["loc"][-1]), _walk(schema, one["loc"][:-1])[1]
+            text = f"there is no such key{did_you_mean(key, known) or ('. There are: ' + ', '.join(known) if known else '')}"
+        case "invalid_key":
+            text = "a key is text: put it in quotes"
+        case "literal_error" | "union_tag_invalid":
+            expected = str(context.get("expected") or context.get("expected_tags"))
+            wrong = str(context.get("tag", value))
+            hint = did_you_mean(wrong, re.findall(r"'([^']+)'", expected))
+            text = f"{wrong!r} is not one of {expected}{hint}"
+        case "union_tag_not_found":
+            text = f"{str(context['discriminator']).strip(chr(39))} is missing: it says which variant this is"
+        case _:
+            text = f"{str(one['msg'])[:1].lower()}{str(one['msg'])[1:]}{_shown(value)}"
+    return text
+
+
+def _shown(value: Any) -> str:
+    """A value as YAML has it, in brackets."""
+    if isinstance(value, dt.date):
+        return f" (it is the date {value}; in quotes it is text)"
+    if isinstance(value, (dict, list)):
+        return f" (it is a {'mapping' if isinstance(value, dict) else 'list'})"
+    try:
+        text = {"True": "true", "False": "false"}.get(repr(value), repr(value))
+    except ValueError:  # a number of more digits than Python writes
+        text = "a very large number"
+    return f" (it is {text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + '…'})"
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
@@ -192,6 +248,8 @@ def _walk(schema: JsonSchema, location: Sequence[str | int]) -> tuple[tuple[str 
     node, path = _resolve(schema, schema), list[str | int]()
     for step in location:
         variants = [_resolve(variant, schema) for variant in node.get("oneOf") or node.get("anyOf") or ()]
+        if variants and step in {"value", *_SCALARS}:  # "value" is our own name of what a parameter is fixed at
+            continue
         if variants:
             mapping = node.get("discriminator", {}).get("mapping", {})
             named = next((v for v in variants if str(v.get("title", "")).lower() == str(step).lower()), None)

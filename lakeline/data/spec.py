@@ -6,6 +6,7 @@ import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic_core import PydanticCustomError
 
 from lakeline.data.consistency import inconsistencies
 from lakeline.data.servingspec import Experiment, Serving
@@ -267,8 +268,8 @@ class DatasetSpec(_Part):
 
     @model_validator(mode="after")
     def _consistent(self) -> DatasetSpec:
-        """Check what no part can check alone; all mistakes are said at once, each on a line, after the field that it is in."""
-        mistakes = list(inconsistencies(self))
-        if mistakes:
-            raise ValueError("\n".join(mistakes))
+        """Check what no part can check alone; all mistakes are said at once."""
+        flaws = list(inconsistencies(self))
+        if flaws:
+            raise PydanticCustomError("flaws", "its parts don't fit together", {"flaws": flaws})
         return self

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from lakeline.data.mistakes import Mistake, SpecMistakes, did_you_mean, spec_mistakes, syntax_mistake
+from lakeline.data.mistakes import Lines, Mistake, SpecMistakes, did_you_mean, flaw_mistakes, spec_mistakes, syntax_mistake
 from lakeline.data.spec import DatasetSpec
 from lakeline.errors import LakeNotFound, SpecError, UsageError
 from lakeline.settings import get_settings
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 YAML_NAME, SQL_NAME, SCHEMA_NAME = "dataset.yaml", "transform.sql", "dataset.schema.json"
 PINNED_YAML, PINNED_SQL = f"_lakeline/{YAML_NAME}", f"_lakeline/{SQL_NAME}"
+
+
+_DEEPEST, _MOST_PARTS = 20, 200_000
 
 
 @dataclass(frozen=True)
@@ -59,18 +62,37 @@ def load_spec(text: str, origin: str) -> DatasetSpec:
         A SpecError with every mistake and the line that it is in.
     """
     from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
 
     try:
         content: Any = YAML(typ="safe", pure=True).load(text)
-    except YAMLError as error:
-        raise SpecMistakes([syntax_mistake(error, origin)]) from None
+    except Exception as error:  # of a date such as 2020-13-01 or a key that is a list, the parser raises what its own code stumbles over
+        raise SpecMistakes([syntax_mistake(error, text, origin)]) from None
+    if not _small(content):
+        raise SpecMistakes([Mistake(origin, 1, "", "not a spec: nested too deep, or too large with its aliases written out")])
     if not isinstance(content, dict):
         raise SpecMistakes([Mistake(origin, 1, "", "a spec is a mapping of keys (name, title, source, ...) to values")])
     try:
         return DatasetSpec.model_validate(content)
     except ValidationError as error:
         raise SpecMistakes(spec_mistakes(error, text, json_schema(), origin)) from None
+
+
+def _small(content: Any) -> bool:
+    """Whether a document has no more parts than any spec, so that what walks it comes to an end: an alias may stand within itself."""
+    parts, depth = [content], 0
+    while parts:
+        if depth > _DEEPEST or len(parts) > _MOST_PARTS:
+            return False
+        inner: list[Any] = []
+        for part in parts:
+            if isinstance(part, dict):
+                inner += [*part.keys(), *part.values()]
+            elif isinstance(part, (list, tuple, set)):
+                inner += part
+            if len(inner) > _MOST_PARTS:
+                return False
+        parts, depth = inner, depth + 1
+    return True
 
 
 def dataset_names() -> list[str]:
@@ -105,18 +127,26 @@ def local_spec(name: str) -> Definition:
 
 
 def check(name: str) -> Definition:
-    """Read a data set's definition from its folder, and run its SQL on empty tables.
+    """Read a data set's definition from its folder, and find what a run would refuse of it; its SQL is run on empty tables.
+
+    Only what is pushed is looked at as closely: what the lake has stays readable, for a commit of long ago is reproduced by its own spec.
 
     Raises
     ------
     UsageError, SpecError
-        As `local_spec`, and for mistakes in the SQL.
+        As `local_spec`, and for what no run could use.
     """
+    from lakeline.data.runnable import obstacles
     from lakeline.data.sqlcheck import sql_mistakes
+    from lakeline.training.parameters import unfit
 
     definition = local_spec(name)
-    folder = get_settings().datasets / name
-    mistakes = sql_mistakes(definition.spec, definition.yaml, definition.sql, _shown(folder / YAML_NAME), _shown(folder / SQL_NAME))
+    spec, yaml, sql = definition.spec, definition.yaml, definition.sql
+    yaml_name, sql_name = (_shown(get_settings().datasets / name / file) for file in (YAML_NAME, SQL_NAME))
+    flaws = list(obstacles(spec))
+    mistakes = flaw_mistakes([*flaws, *unfit(spec)], Lines(yaml), yaml_name)
+    if not flaws:  # the SQL needs an arrival and tables that can be
+        mistakes += sql_mistakes(spec, yaml, sql, yaml_name, sql_name)
     if mistakes:
         raise SpecMistakes(mistakes)
     return definition
@@ -184,11 +214,14 @@ def json_schema_text() -> str:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise SpecError(f"{_shown(path)} is missing. A data set is a folder with {YAML_NAME} and {SQL_NAME}.") from None
     except UnicodeDecodeError as error:
-        raise SpecError(f"{_shown(path)} is not UTF-8 text (byte {error.start})") from None
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise SpecMistakes([Mistake(_shown(path), line, "", f"not UTF-8 text (byte {error.start})")]) from None
+    except OSError as error:
+        raise SpecError(f"{_shown(path)} can't be read: {error.strerror}.") from None
 
 
 def _shown(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any, Literal
 
 from lakeline.errors import SpecError
@@ -96,39 +97,40 @@ def _tree_columns(estimator: str) -> tuple[Any, Any]:
 
 
 def _estimator(spec: DatasetSpec, name: str, parameters: Mapping[str, Any]) -> Any:
-    defaults: dict[str, Any] = {}
-    if name == "linear_regression":
-        from sklearn.linear_model import LinearRegression as Kind
-
-        defaults = {"tol": 1e-12}  # of lsqr, used for sparse columns: folded and unfolded rows then agree to about 1e-9
-    elif name == "ridge":
-        from sklearn.linear_model import Ridge as Kind
-
-        defaults = {"tol": 1e-10}
-    elif name == "lasso":
-        from sklearn.linear_model import Lasso as Kind
-
-        defaults = {"tol": 1e-6, "max_iter": 10_000}
-    elif name == "decision_tree":
-        from sklearn.tree import DecisionTreeRegressor as Kind
-
-        defaults = {"random_state": spec.search.seed}
-    elif name == "random_forest":
-        from sklearn.ensemble import RandomForestRegressor as Kind
-
-        defaults = {"random_state": spec.search.seed}
-    elif name == "hist_gradient_boosting":
-        from sklearn.ensemble import HistGradientBoostingRegressor as Kind
-
-        defaults = {"random_state": spec.search.seed, "categorical_features": list(range(len(spec.features.categorical))) or None}
-    else:
+    seed: dict[str, Any] = {"random_state": spec.search.seed}
+    defaults: dict[str, dict[str, Any]] = {
+        "linear_regression": {"tol": 1e-12},  # of lsqr, used for sparse columns: folded and unfolded rows then agree to about 1e-9
+        "ridge": {"tol": 1e-10},
+        "lasso": {"tol": 1e-6, "max_iter": 10_000},
+        "decision_tree": seed,
+        "random_forest": seed,
+        "hist_gradient_boosting": seed | {"categorical_features": list(range(len(spec.features.categorical))) or None},
+    }
+    kind = estimator_class(name)
+    if kind is None:
         raise SpecError(f"{spec.name}: search.estimators: there is no estimator {name!r}.")
-    known = Kind().get_params()
+    known = kind().get_params()
     unknown = sorted(set(parameters) - set(known))
     if unknown:
         lacks = f"{name} has no parameter {', '.join(map(repr, unknown))}"
         raise SpecError(f"{spec.name}: search.estimators: {lacks} (there are: {', '.join(sorted(known))}).")
-    return Kind(**{**defaults, **parameters})
+    return kind(**{**defaults[name], **parameters})
+
+
+def estimator_class(name: str) -> Any:
+    """Class of scikit-learn that an estimator's name stands for; None if it is no such name. Only that one is imported."""
+    modules = {
+        "linear_regression": ("sklearn.linear_model", "LinearRegression"),
+        "ridge": ("sklearn.linear_model", "Ridge"),
+        "lasso": ("sklearn.linear_model", "Lasso"),
+        "decision_tree": ("sklearn.tree", "DecisionTreeRegressor"),
+        "random_forest": ("sklearn.ensemble", "RandomForestRegressor"),
+        "hist_gradient_boosting": ("sklearn.ensemble", "HistGradientBoostingRegressor"),
+    }
+    if name not in modules:
+        return None
+    module, kind = modules[name]
+    return getattr(importlib.import_module(module), kind)
 
 
 def fit(model: Pipeline, rows: pd.DataFrame, target: np.ndarray, weight: np.ndarray | None = None) -> None:

@@ -115,6 +115,11 @@ def _draw_number(space: Range, generator: np.random.Generator) -> float:
         return int(generator.integers(round(space.low), round(space.high), endpoint=True))
     else:
         value = generator.uniform(space.low, space.high)
+    return as_drawn(space, value)
+
+
+def as_drawn(space: Range, value: float) -> float:
+    """Round a number of a range to one that a trial tries: whole, or of six digits."""
     return round(value) if space.integer else float(f"{value:.6g}")
 
 

@@ -34,6 +34,23 @@ def mistakes(things: Any, *changes: tuple[str, str], sql: str | None = None) -> 
          "dataset.yaml line 26: features.numeric: 'kind' is 'text' in clean.columns; it must be integer or number or boolean"),
         ("categorical: [kind]", "numeric: [size]", "dataset.yaml line 26: features: 'size' is the target; a model must not see it"),
         ("categorical: [kind]", "categorical: [kind, kind]", "dataset.yaml line 26: features: 'kind' is named twice"),
+        ("name: linear_regression", "name: lightgbm",
+         "dataset.yaml line 30: search.estimators[0].name: 'lightgbm' is not one of 'linear_regression', 'ridge', 'lasso', "
+         "'decision_tree', 'random_forest' or 'hist_gradient_boosting'"),
+        ("name: linear_regression", "{ name: ridge, parameters: { alpha: 2024-01-01 } }",
+         "dataset.yaml line 30: search.estimators[0].parameters.alpha: should be text, a number or true or false "
+         "(it is the date 2024-01-01; in quotes it is text)"),
+        ("kind: { type: text }\n    size: { type: number, n", "kind: { type: text, one_of: [a, 2024-01-01] }\n    size: { type: number, n",
+         "dataset.yaml line 17: raw.columns.kind.one_of[1]: should be text, a number or true or false "
+         "(it is the date 2024-01-01; in quotes it is text)"),
+        ("month: { type: integer, minimum: 1, maximum: 12 }", "month: { choices: [1.5] }",
+         "dataset.yaml line 12: arrival.parameters.month.choices[0]: should be text or a whole number (it is 1.5)"),
+        ("title: Amounts of things", "title: 2024", "dataset.yaml line 2: title: should be text (it is 2024)"),
+        ("title: Amounts of things", "title:", "dataset.yaml line 2: title: has no value. Give it one, or leave the key out"),
+        ("target: { column: size }", "target: size", "dataset.yaml line 24: target: should be a mapping of keys to values (it is 'size')"),
+        ("title: Amounts of things", "title: 2024-13-45", "dataset.yaml line 1: not valid YAML: month must be in 1..12"),
+        ("title: Amounts of things", "title: &a [*a]",
+         "dataset.yaml line 1: not a spec: nested too deep, or too large with its aliases written out"),
         ("  categorical: [kind]", "  categorical: []", "dataset.yaml line 25: features: name at least one categorical or numeric column"),
         ("column: size", "column: kind",
          "dataset.yaml line 24: target.column: 'kind' is 'text' in clean.columns; it must be integer or number"),
