@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
@@ -130,7 +130,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 QUICK = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
-LONG = settings(QUICK, max_examples=1500, derandomize=False)
+LONG = settings(QUICK, max_examples=1500, derandomize=False, phases=[Phase.explicit, Phase.generate])  # to shrink takes longer than to read
 TEXTS = [THINGS, *(path.read_text(encoding="utf-8") for path in sorted(SHIPPED.glob("*/dataset.yaml")))]
 
 
