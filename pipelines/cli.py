@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -43,7 +44,7 @@ app = typer.Typer(
 
     Settings come from the environment: LAKELINE_HOME (where all is kept), LAKELINE_DATA (local copies of data sets),
     LAKELINE_LAKE (git or lakefs), MLFLOW_TRACKING_URI. Exit codes: 0 done (also when a gate holds the model back), 1 failed, 2 wrong usage,
-    130 interrupted.
+    130 interrupted (SIGINT), 143 ended (SIGTERM).
     """,
 )
 _EXTRA = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -87,6 +88,9 @@ def _interrupt(number: int, _: FrameType | None) -> None:
 
 def main() -> None:
     """Run the command; what goes wrong ends it with a sentence and a code that scripts can trust."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a character that the locale doesn't have is shown as another, and ends nothing
+            stream.reconfigure(errors="replace")
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
     try:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lakeline.errors import LakelineError
+from lakeline.interpreter import python
 from lakeline.liveness import alive
 from lakeline.settings import get_settings
 
@@ -107,7 +108,7 @@ def run_locally(pipeline: str, arguments: Mapping[str, Any], on_progress: Callab
     began = time.monotonic()
     with run.log.open("wb") as log, alive(run.folder) as lock:
         child = subprocess.Popen(
-            [sys.executable, "-m", "pipelines.local", pipeline, str(run.folder)],
+            python("-m", "pipelines.local", pipeline, str(run.folder)),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -6,13 +6,13 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
 from lakeline.errors import RegistryError, UsageError
+from lakeline.interpreter import python
 from lakeline.settings import get_settings
 
 _HOST = "127.0.0.1"
@@ -85,7 +85,7 @@ def serve(port: int | None, ready: Callable[[str], None]) -> None:
 
 def _start(uri: str, store: Path | None, port: int, log: int) -> subprocess.Popen[bytes]:
     hosts = ",".join(f"{host}:{port}" for host in (_HOST, "localhost"))
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--host", _HOST, "--port", str(port)]
+    command = [*python("-m", "mlflow"), "server", "--backend-store-uri", uri, "--host", _HOST, "--port", str(port)]
     command += ["--workers", "1", "--allowed-hosts", hosts]
     if store is not None:
         from lakeline.registry.location import artifact_root

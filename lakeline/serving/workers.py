@@ -6,12 +6,12 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lakeline.errors import RolloutFailed, ServingError
+from lakeline.interpreter import python
 from lakeline.serving.environment import PREFIX
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _start(listening: socket.socket, counters: str, *, alone: bool) -> _Worker:
     environment = {**os.environ, f"{PREFIX}WORKERS": "1", "PROMETHEUS_MULTIPROC_DIR": counters}
     # Why a worker can't serve is told by its parent.
     environment["LAKELINE_TERMINATION_LOG"] = os.devnull
-    command = [sys.executable, "-m", "lakeline.serving.server", "--fd", str(listening.fileno()), "--report-fd", str(writing)]
+    command = python("-m", "lakeline.serving.server", "--fd", str(listening.fileno()), "--report-fd", str(writing))
     command += ["--alone"] if alone else []
     process = subprocess.Popen(command, env=environment, pass_fds=(listening.fileno(), writing))
     os.close(writing)

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Generator
 from pathlib import Path
 
+from lakeline.interpreter import python
 from lakeline.settings import get_settings
 from pipelines.warm.generations import MODULE
 
@@ -38,15 +39,15 @@ def warm_interpreter(folder: Path) -> Generator[str]:
         with such libraries can't be forked safely (macOS).
     """
     if sys.platform != "linux" or not get_settings().warm:
-        yield shlex.quote(sys.executable)
+        yield shlex.join(python())
         return
     folder.mkdir(mode=0o700, parents=True)
-    command = [sys.executable, "-m", "pipelines.warm.server", str(folder)]
+    command = python("-m", "pipelines.warm.server", str(folder))
     server = subprocess.Popen(command, stdin=subprocess.PIPE, env=os.environ | {"_KFP_RUNTIME": "true"})
     # -I -S: the stand-in needs the standard library only, and starts in a few milliseconds without the rest.
     client = [sys.executable, "-I", "-S", str(Path(__file__).with_name("client.py"))]
     try:
-        yield shlex.join([*client, sys.executable, MODULE, str(folder / SOCKET)])
+        yield shlex.join([*client, MODULE, str(folder / SOCKET), *python()])
     finally:
         server.terminate()  # whatever it is loading
         server.communicate()  # closes its stdin, which all that serve watch: they end when nobody is there to ask them

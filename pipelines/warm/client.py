@@ -1,6 +1,6 @@
 """Stand-in for the Python interpreter: has a step's process made by one that is warm, or is replaced by the interpreter itself.
 
-Arguments: the interpreter, the module that may be run warm, the socket, then what the interpreter would be given.
+Arguments: the module that may be run warm, the socket, then the command line of the interpreter.
 It starts without site-packages, and imports little: each step pays for it. `server.py` is the other side.
 """
 
@@ -11,13 +11,14 @@ import socket
 import sys
 
 
-def main(interpreter: str, module: str, path: str, arguments: list[str]) -> int:
-    """Run `interpreter arguments`, warm if possible; the process's exit code."""
+def main(module: str, path: str, command: list[str]) -> int:
+    """Run a command of the interpreter, warm if possible; the process's exit code."""
     here, (folder, name) = os.getcwd(), os.path.split(path)  # noqa: PTH109 (pathlib takes as long to import as all the rest)
-    request = json.dumps({"arguments": arguments[2:], "environment": dict(os.environ), "folder": here}).encode()
+    _, module_of_it, *arguments = command[command.index("-m") :] if "-m" in command else ["-m", ""]
+    request = json.dumps({"arguments": arguments, "environment": dict(os.environ), "folder": here}).encode()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
-        if arguments[:2] != ["-m", module]:
+        if module_of_it != module:
             raise ConnectionError
         os.chdir(folder)  # a socket's path may have 108 characters at most: its name alone always has fewer
         code = None
@@ -25,7 +26,7 @@ def main(interpreter: str, module: str, path: str, arguments: list[str]) -> int:
             code = ask(name, request)
     except OSError:
         os.chdir(here)
-        os.execv(interpreter, [interpreter, *arguments])  # noqa: S606 (there is no shell to go through)
+        os.execv(command[0], command)  # noqa: S606 (there is no shell to go through)
     return code
 
 
@@ -42,4 +43,4 @@ def ask(name: str, request: bytes) -> int | None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:4], sys.argv[4:]))
+    sys.exit(main(*sys.argv[1:3], sys.argv[3:]))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from lakeline.interpreter import python
 from lakeline.settings import get_settings
 from pipelines.warm import SOCKET, warm_interpreter
 from pipelines.warm.generations import GENERATIONS, MODULE
@@ -80,7 +81,7 @@ def serve(folder: Path, load: str) -> Iterator[Runner]:
     while not (folder / SOCKET).exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     client = Path(prepare.__code__.co_filename).with_name("client.py")
-    yield runner(folder, shlex.join([sys.executable, str(client), sys.executable, MODULE, str(folder / SOCKET)]))
+    yield runner(folder, shlex.join([sys.executable, str(client), MODULE, str(folder / SOCKET), *python()]))
     server.terminate()
     server.communicate(timeout=60)
 
@@ -153,7 +154,7 @@ def test_warmth_can_be_turned_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     get_settings.cache_clear()
 
     with warm_interpreter(tmp_path / "warm") as interpreter:
-        assert interpreter == shlex.quote(sys.executable)
+        assert interpreter == shlex.join(python())
 
 
 def test_folder_is_private(tmp_path: Path):

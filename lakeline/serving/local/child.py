@@ -7,11 +7,11 @@ import contextlib
 import json
 import os
 import signal
-import sys
 import time
 from typing import TYPE_CHECKING
 
 from lakeline.errors import RolloutFailed
+from lakeline.interpreter import python
 from lakeline.serving.environment import environment
 from lakeline.serving.local.folder import Server
 from lakeline.serving.local.processes import Identity, alive, identify, send
@@ -65,10 +65,7 @@ class Child:
         arguments = ["--fd", str(listener.fileno()), "--report-fd", str(told)]
         try:
             process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                MODULE,
-                *arguments,
+                *python("-m", MODULE, *arguments),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

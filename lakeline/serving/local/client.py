@@ -7,11 +7,11 @@ import json
 import os
 import socket
 import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 from lakeline.errors import RolloutFailed, ServingError
+from lakeline.interpreter import python
 from lakeline.serving.environment import PREFIX
 from lakeline.serving.local.folder import PLACE, PREDICTIONS, TOKEN
 from lakeline.settings import get_settings
@@ -180,7 +180,7 @@ def _start(folder: Folder) -> bool:
     environment = {name: text for name, text in environment_of_servers().items() if name not in PLACE}  # that comes with what it is asked
     try:
         with subprocess.Popen(
-            [sys.executable, "-m", MODULE, folder.model, str(ready)],
+            python("-m", MODULE, folder.model, str(ready)),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
