@@ -16,7 +16,7 @@ from pipelines.training import learn
 
 
 @dsl.pipeline(name="continuous", pipeline_config=config())
-def continuous(dataset: str, arrivals: List[str], learn_from: str = "*", trials: int = 0) -> None:
+def continuous(dataset: str, arrivals: List[str], learn_from: str = "*", trials: int = 0, most: int = 12) -> None:
     """Bring arrivals into the lake and train from the commit that has them, in one run.
 
     If the lake has the arrivals already, the head of main is trained from, unless a model was registered from it before.
@@ -32,10 +32,12 @@ def continuous(dataset: str, arrivals: List[str], learn_from: str = "*", trials:
         Which arrivals to learn from, as a pattern such as "2013-0*"; "*" is all.
     trials
         Number of trials of the search; 0 takes what the spec says.
+    most
+        How many arrivals "next" brings in at once, the oldest first; another run brings in the others.
     """
     ending = on_cluster(record(dataset=dataset, pipeline="continuous", run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER))
     with dsl.ExitHandler(ending, name="continuous"):
-        ingested = on_cluster(ingest(dataset=dataset, arrivals=arrivals, run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER))
+        ingested = on_cluster(ingest(dataset=dataset, arrivals=arrivals, run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER, most=most))
         with dsl.If(ingested.outputs["Output"] == "new", name="new"):
             published = deliver(dataset, ingested, trained_in=dsl.PIPELINE_JOB_ID_PLACEHOLDER)
         with dsl.Else(name="repeated"):

@@ -33,7 +33,7 @@ def deliver(dataset: Any, ingested: Any, trained_in: str = "") -> dsl.PipelineTa
 
 
 @dsl.pipeline(name="data", pipeline_config=config())
-def data(dataset: str, arrivals: List[str]) -> None:
+def data(dataset: str, arrivals: List[str], most: int = 12) -> None:
     """Bring arrivals into the lake: ingest, validate, transform, validate, publish.
 
     The arrivals are written to a branch of their own, checked there as raw and as clean rows, and merged into main
@@ -46,10 +46,12 @@ def data(dataset: str, arrivals: List[str]) -> None:
     arrivals
         Ids of the arrivals, such as ["2013-01", "2013-02"]; or ["next"]: those that follow the newest one in the lake, as far as
         the source has them.
+    most
+        How many arrivals "next" brings in at once, the oldest first; another run brings in the others.
     """
     ending = on_cluster(record(dataset=dataset, pipeline="data", run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER))
     with dsl.ExitHandler(ending, name="data"):
-        ingested = on_cluster(ingest(dataset=dataset, arrivals=arrivals, run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER))
+        ingested = on_cluster(ingest(dataset=dataset, arrivals=arrivals, run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER, most=most))
         # kfp's local runner can branch on an output named "Output" only; another is skipped in silence.
         with dsl.If(ingested.outputs["Output"] == "new", name="new"):
             deliver(dataset, ingested)

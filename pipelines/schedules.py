@@ -5,20 +5,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lakeline.errors import UsageError
 from pipelines.outcome import ENDED
-from pipelines.remote import PinnedVersion, experiment, speaking
+from pipelines.remote import PREFIX, PinnedVersion, experiment, having, speaking
 
 if TYPE_CHECKING:
     from kfp import Client
 
 _FIELDS = 6
 _FIELD = re.compile(r"[0-9A-Za-z*?/,-]+")
-_NAME = re.compile(r"lakeline (data|training|continuous|deployment|experiment) (\S+)")
+_NAME = re.compile(r"(?:lakeline )?(data|training|continuous|deployment|experiment)[ -](\S+)")
+"""The server makes the names of a schedule's runs of the first 25 letters, digits and hyphens of its own: `continuous-NAME…`. Those that
+were set by Lakeline 0.1 begin with `lakeline`, which left less for what people know a run by."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +59,13 @@ def listed(client: Client) -> list[Schedule]:
     """Schedules of Lakeline's pipelines, by name."""
     found: list[Schedule] = []
     token = ""
+    with speaking():
+        ours = client.list_pipelines(page_size=100, filter=having("name", PREFIX, "IS_SUBSTRING")).pipelines or []
+    known = {pipeline.pipeline_id for pipeline in ours if pipeline.display_name.startswith(PREFIX)}
     while True:
         with speaking():
             page = client.list_recurring_runs(page_token=token, page_size=100)
-        found += [_schedule(run) for run in page.recurring_runs or [] if _NAME.fullmatch(run.display_name or "")]
+        found += [_schedule(run) for run in page.recurring_runs or [] if _of_ours(run, known)]
         token = page.next_page_token
         if not token:
             return sorted(found, key=lambda schedule: (schedule.name, schedule.recurring_run_id))
@@ -95,7 +100,7 @@ def put(client: Client, version: PinnedVersion, arguments: Mapping[str, Any], cr
     with speaking():
         made = client.create_recurring_run(
             experiment_id=experiment(client, dataset),
-            job_name=f"lakeline {version.pipeline} {dataset}",
+            job_name=f"{version.pipeline}-{dataset}",
             cron_expression=cron,
             max_concurrency=1,
             no_catchup=True,
@@ -127,6 +132,11 @@ def _retire(client: Client, schedule: Schedule) -> None:
 
 def _of(client: Client, pipeline: str, dataset: str) -> list[Schedule]:
     return [known for known in listed(client) if (known.pipeline, known.dataset) == (pipeline, dataset)]
+
+
+def _of_ours(run: Any, pipelines: Collection[str]) -> bool:
+    reference = run.pipeline_version_reference
+    return bool(_NAME.fullmatch(run.display_name or "")) and reference is not None and reference.pipeline_id in pipelines
 
 
 def _schedule(run: Any) -> Schedule:

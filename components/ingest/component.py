@@ -8,7 +8,7 @@ from components.image import STEPS_IMAGE
 
 
 @dsl.component(base_image=STEPS_IMAGE, install_kfp_package=False)
-def ingest(dataset: str, arrivals: List[str], run_id: str = "") -> NamedTuple(
+def ingest(dataset: str, arrivals: List[str], run_id: str = "", most: int = 12) -> NamedTuple(
     "Ingested", Output=str, branch=str, commit=str, arrivals=List[str], other=str
 ):
     """Bring arrivals from their source onto a branch of their own in the lake.
@@ -24,6 +24,8 @@ def ingest(dataset: str, arrivals: List[str], run_id: str = "") -> NamedTuple(
         the source has them.
     run_id
         Id of the pipeline run, by which others see whose delivery it is and whether that run is under way.
+    most
+        How many arrivals "next" brings in at once, the oldest first.
 
     Returns
     -------
@@ -41,5 +43,5 @@ def ingest(dataset: str, arrivals: List[str], run_id: str = "") -> NamedTuple(
     """
     from lakeline.data.ingest import ingest as bring
 
-    result = bring(dataset, arrivals, run_id)
+    result = bring(dataset, arrivals, run_id, most)
     return result.status, result.branch, result.commit, list(result.arrivals), result.run

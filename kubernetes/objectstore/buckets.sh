@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the buckets. It runs whenever the server has started; a bucket that is there stays as it is.
+# Makes the buckets, and those that MORE_BUCKETS names. It runs whenever the server has started; a bucket that is there stays as it is.
 set -eu
 
 shell() { echo "$1" | weed shell -master=127.0.0.1:9333 -filer=127.0.0.1:8888 2>&1; }
@@ -8,7 +8,7 @@ tries=0
 while :; do
   if shell "s3.bucket.list" >/tmp/buckets; then
     missing=""
-    for bucket in lakeline mlflow predictions; do
+    for bucket in lakeline mlflow predictions ${MORE_BUCKETS:-}; do
       grep -qE "^ *$bucket([[:space:]]|$)" /tmp/buckets || missing="$missing $bucket"
     done
     if [ -z "$missing" ]; then

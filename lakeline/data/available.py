@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lakeline.lake import CommitId, Lake
 
 MOST = 12
-"""Most arrivals that are brought at once by `upcoming`; the next look finds the others."""
+"""Most arrivals that `next` brings in at once, unless it is told another number; the next look finds the others."""
 
 _MISSING = frozenset({403, 404, 410})  # publishers' object stores say 403 of what isn't there
 

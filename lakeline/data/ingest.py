@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lakeline.data.arrivals import NEXT, arrival_parameters
-from lakeline.data.available import upcoming
+from lakeline.data.available import MOST, upcoming
 from lakeline.data.convert import NoRows, to_parquet
 from lakeline.data.source import fetch
 from lakeline.data.specfile import pinned_spec
@@ -83,7 +83,7 @@ class Ingested:
         return dataclasses.asdict(self)
 
 
-def ingest(dataset: str, arrivals: Sequence[str], run_id: str = "") -> Ingested:
+def ingest(dataset: str, arrivals: Sequence[str], run_id: str = "", most: int = MOST) -> Ingested:
     """Bring arrivals from their source onto a branch of the lake, in one commit.
 
     Everything is fetched, checked and converted before anything is written to the lake. Doing it again does it once:
@@ -98,6 +98,8 @@ def ingest(dataset: str, arrivals: Sequence[str], run_id: str = "") -> Ingested:
         Ids of the arrivals; or "next" alone: those that follow what main has, as far as the source has them (see `upcoming`).
     run_id
         Id of the pipeline run; LAKELINE_RUN_ID goes before it.
+    most
+        How many arrivals "next" brings in at once, the oldest first.
 
     Returns
     -------
@@ -119,7 +121,7 @@ def ingest(dataset: str, arrivals: Sequence[str], run_id: str = "") -> Ingested:
     base = lake.resolve(MAIN)
     definition = pinned_spec(lake, base)
     polled = list(arrivals) == [NEXT]
-    wanted = upcoming(lake, definition.spec, base) if polled else sorted(set(arrivals))
+    wanted = upcoming(lake, definition.spec, base, most) if polled else sorted(set(arrivals))
     if polled and not wanted:
         return _nothing_next(dataset, base)
     for arrival in wanted:

@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from pipelines.clusters import kubectl as k
+from pipelines.clusters.manifests import IMAGES
 from pipelines.clusters.wanted import PIPELINES, SERVICES
 
 _PATIENCE = 30.0
@@ -63,6 +64,7 @@ def connected() -> Generator[dict[str, str]]:
     """
     settings = {"LAKELINE_LAKE": "lakefs", "LAKELINE_LAKEFS_STORAGE": _configured("LAKELINE_LAKEFS_STORAGE")}
     settings |= {variable: _secret(*place) for variable, place in KEYS.items()}
+    settings |= {variable: _configured(variable) for variable in IMAGES if variable not in os.environ}  # what is compiled there runs there
     settings["LAKELINE_HOOK_URL"] = _configured("LAKELINE_EVENTS_URL")  # lakeFS' webhooks don't come from here
     with ExitStack() as stack:
         for lead in LEADS:

@@ -55,8 +55,11 @@ def deploy(overlay: str, timeout: float, say: Say) -> Deployed:
     ClusterError
         If the cluster refuses, something does not become healthy, or a service does not answer as it should.
     """
-    wanted = manifests.overlay(overlay)  # what is wrong with it is said before anything is changed
+    chosen = manifests.chosen_images()
+    wanted = manifests.overlay(overlay, chosen)  # what is wrong with it is said before anything is changed
     deployed = Deployed()
+    for variable, image in chosen.items():
+        say(f"image {image} ({variable}; empty it for the one that comes with Lakeline)")
     _pipelines(deployed, say)
     _events(deployed, say)
     _apply(deployed, "namespaces of services and models", manifests.build(manifests.folder() / "namespace"), say)
@@ -88,7 +91,7 @@ def smoke(say: Say) -> list[dict[str, Any]]:
     ClusterError
         If a service does not answer as it should, or the Job can't run.
     """
-    job = manifests.build(manifests.folder() / "smoke")
+    job = manifests.build(manifests.folder() / "smoke", chosen=manifests.chosen_images())
     where = ("--namespace", PIPELINES)
     k.kubectl(*where, "delete", "job", _SMOKE, "--ignore-not-found", "--wait=true", "--cascade=foreground")
     k.kubectl("create", "--filename=-", stdin=job)
@@ -166,21 +169,26 @@ class Place:
     what: str
     url: str
     forward: str
+    user: str
+    """Name to log in by, or, where it is a key's id, the command that prints that; empty if nobody is asked for one."""
     login: str
+    """Command that prints the password."""
 
 
 def places() -> list[Place]:
     """How a person reaches each service: a command that brings it to this machine, the address that it has then, and how to log in."""
     get = f"kubectl -n {SERVICES} get secret {{}} -o jsonpath='{{{{.data.{{}}}}}}' | base64 -d"
     lakefs = get.format("lakeline-lakefs", "LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY")
+    key_id = get.format("lakeline-lakefs", "LAKECTL_CREDENTIALS_ACCESS_KEY_ID")
     mlflow = get.format("lakeline-mlflow", "MLFLOW_TRACKING_PASSWORD")
     return [
         Place(
             "Kubeflow Pipelines",
             "http://localhost:8080",
             f"kubectl -n {PIPELINES} port-forward svc/ml-pipeline-ui 8080:80",
+            "",
             "none is asked for",
         ),
-        Place("lakeFS", "http://localhost:8000", f"kubectl -n {SERVICES} port-forward svc/lakefs 8000:8000", lakefs),
-        Place("MLflow", "http://localhost:5000", f"kubectl -n {SERVICES} port-forward svc/mlflow 5000:5000", mlflow),
+        Place("lakeFS", "http://localhost:8000", f"kubectl -n {SERVICES} port-forward svc/lakefs 8000:8000", key_id, lakefs),
+        Place("MLflow", "http://localhost:5000", f"kubectl -n {SERVICES} port-forward svc/mlflow 5000:5000", "lakeline", mlflow),
     ]

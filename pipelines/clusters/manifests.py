@@ -9,13 +9,14 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lakeline.errors import UsageError
 from pipelines.clusters import kubectl as k
+from pipelines.clusters.wanted import SERVICES
 
 OVERLAYS = ("kind", "production")
 IMAGES = {"LAKELINE_STEPS_IMAGE": "ghcr.io/lakeline/steps", "LAKELINE_SERVING_IMAGE": "ghcr.io/lakeline/serving"}
@@ -67,15 +68,27 @@ def below(root: str, path: str) -> str:
     return f"{base.rstrip('/')}/{path}{mark}{query}"
 
 
-def overlay(name: str) -> str:
-    """Objects of an overlay, as YAML."""
+def overlay(name: str, chosen: Mapping[str, str] | None = None) -> str:
+    """Objects of an overlay, as YAML; `chosen` is as of `build`."""
     if name not in OVERLAYS:
         raise UsageError(f"there is no overlay {name}. Give one of: {', '.join(OVERLAYS)}.")
-    return build(folder() / "overlays" / name)
+    return build(folder() / "overlays" / name, chosen=chosen)
 
 
-def build(*resources: str | Path, components: Sequence[Path] = ()) -> str:
-    """Build kustomizations together, with the images that LAKELINE_STEPS_IMAGE and LAKELINE_SERVING_IMAGE name, if they do."""
+def chosen_images() -> dict[str, str]:
+    """Images to use in the place of ours, by variable: those that the environment names, else those that the cluster was given.
+
+    An empty variable means ours again. What the cluster has of our own by tag is no choice: a new version of Lakeline brings its own.
+    """
+    there = k.get("configmap", SERVICES, "lakeline")
+    data: Mapping[str, str] = there[0].get("data") or {} if there else {}
+    kept = {variable: data.get(variable, "") for variable, ours in IMAGES.items() if not data.get(variable, "").startswith(f"{ours}:")}
+    return {variable: image for variable, image in (kept | _asked()).items() if image}
+
+
+def build(*resources: str | Path, components: Sequence[Path] = (), chosen: Mapping[str, str] | None = None) -> str:
+    """Build kustomizations together, with the images of `chosen_images` in the place of ours; None: those that the environment names."""
+    replaced = _asked() if chosen is None else chosen
     with tempfile.TemporaryDirectory(prefix="lakeline-") as made:
         root = Path(made).resolve()
         kustomization: dict[str, Any] = {
@@ -83,7 +96,7 @@ def build(*resources: str | Path, components: Sequence[Path] = ()) -> str:
             "kind": "Kustomization",
             "resources": [_seen_from(root, resource) for resource in resources],
             "components": [_seen_from(root, component) for component in components],
-            "images": _images(),
+            "images": [_image(variable, IMAGES[variable], image) for variable, image in replaced.items() if image],
             "configurations": [_WHERE],
         }
         shutil.copyfile(folder() / "versions" / _WHERE, root / _WHERE)  # kustomize takes no file from outside
@@ -161,8 +174,8 @@ def _state(path: Path) -> dict[str, str]:
     return state
 
 
-def _images() -> list[dict[str, str]]:
-    return [_image(variable, name, os.environ[variable]) for variable, name in IMAGES.items() if os.environ.get(variable)]
+def _asked() -> dict[str, str]:
+    return {variable: os.environ[variable] for variable in IMAGES if variable in os.environ}
 
 
 def _image(variable: str, ours: str, image: str) -> dict[str, str]:

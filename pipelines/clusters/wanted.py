@@ -65,7 +65,10 @@ def _database(scheme: str, role: str, key: str, options: str = "") -> Callable[[
 
 
 def _identities(look: Lookup) -> str:
-    """Who may do what in SeaweedFS: each client all in its bucket, and nothing elsewhere."""
+    """Who may do what in SeaweedFS: each client all in its bucket, and nothing elsewhere.
+
+    What has arrived is read without a key, by whom the policies let in: a spec names its source by an address.
+    """
     verbs = ("Read", "Write", "List", "Tagging")
     identities = [
         {
@@ -78,8 +81,9 @@ def _identities(look: Lookup) -> str:
             ],
             "actions": [f"{verb}:{bucket}" for verb in verbs],
         }
-        for client, bucket in (("lakefs", "lakeline"), ("mlflow", "mlflow"), ("predictions", "predictions"))
+        for client, bucket in (("lakefs", "lakeline"), ("mlflow", "mlflow"), ("predictions", "predictions"), ("arrivals", "arrivals"))
     ]
+    identities.append({"name": "anonymous", "actions": ["Read:arrivals"]})
     return json.dumps({"identities": identities}, indent=1)
 
 
@@ -104,6 +108,8 @@ WANTED = (
             "MLFLOW_SECRET_ACCESS_KEY": secret_key,
             "PREDICTIONS_ACCESS_KEY_ID": access_key,
             "PREDICTIONS_SECRET_ACCESS_KEY": secret_key,
+            "ARRIVALS_ACCESS_KEY_ID": access_key,
+            "ARRIVALS_SECRET_ACCESS_KEY": secret_key,
             "s3.json": _identities,
         },
         restarts=(_OBJECTS, _LAKEFS, _MLFLOW, _SERVERS),
@@ -145,6 +151,14 @@ WANTED = (
         },
         namespaces=(SERVING, PIPELINES),
         restarts=(_SERVERS,),
+    ),
+    Wanted(
+        "lakeline-arrivals",
+        "keys by which whoever delivers files writes to the bucket of arrivals (kubernetes/events/objects)",
+        {
+            "AWS_ACCESS_KEY_ID": _same("objectstore", "ARRIVALS_ACCESS_KEY_ID"),
+            "AWS_SECRET_ACCESS_KEY": _same("objectstore", "ARRIVALS_SECRET_ACCESS_KEY"),
+        },
     ),
     Wanted(
         "lakeline-events",
@@ -193,7 +207,7 @@ WANTED = (
     ),
 )
 
-IN_CLUSTER_ONLY = ("postgres", "objectstore")
+IN_CLUSTER_ONLY = ("postgres", "objectstore", "lakeline-arrivals")
 """Where database and object store are elsewhere, these are not needed, and what follows from them has to be given."""
 
 MAY_BE_ABSENT = (

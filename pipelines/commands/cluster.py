@@ -35,7 +35,8 @@ def deploy(overlay: OVERLAY = "kind", timeout: MINUTES = 20, yes: YES = False, a
     """Deploy everything, or bring it up to date; wait until it is healthy; ask each service what a step will ask it.
 
     Run again, it changes nothing. KFP_MANIFESTS and ARGO_EVENTS_MANIFESTS name other manifests of Kubeflow Pipelines and Argo
-    Events than the pinned ones; empty, they leave out what the cluster has. LAKELINE_STEPS_IMAGE names another image of the steps.
+    Events than the pinned ones; empty, they leave out what the cluster has. LAKELINE_STEPS_IMAGE names another image of the steps,
+    which the cluster then keeps.
 
     JSON: context, changed (kind/namespace/name), secrets, workloads, answers, seconds.
     """
@@ -98,7 +99,7 @@ def check(as_json: JSON = False) -> None:
 
 @app.command()
 def urls(as_json: JSON = False) -> None:
-    """How to reach each service from this machine. JSON: places (what, url, forward, login)."""
+    """How to reach each service from this machine. JSON: places (what, url, forward, user, login)."""
     from pipelines.clusters.deploy import places
     from pipelines.show import Console
 
@@ -189,4 +190,5 @@ def _show_places(console: Console) -> None:
     from pipelines.clusters.deploy import places
 
     for place in places():
-        console.rich.print(f"{place.what}: {place.url} after\n    {place.forward}\n  password: {place.login}", markup=False)
+        user = f"\n  user:     {place.user}" if place.user else ""
+        console.rich.print(f"{place.what}: {place.url} after\n    {place.forward}{user}\n  password: {place.login}", markup=False)

@@ -66,6 +66,9 @@ LAKE = Annotated[
 ARRIVAL = Annotated[
     str | None, typer.Option("--arrival", "-a", help="Arrivals: an id, several (2013-01,2013-02), a range (2013-01..2013-06), or next.")
 ]
+MOST = Annotated[
+    int | None, typer.Option(min=1, help="--arrival next: bring in this many at once at most, the oldest first.", show_default="12")
+]
 REF = Annotated[str, typer.Option(help="training: branch, tag or commit of the lake to learn from.")]
 LEARN_FROM = Annotated[str, typer.Option(help="Pattern of the arrivals to learn from, such as '2013-0*'.")]
 TRIALS = Annotated[int, typer.Option(min=0, help="Trials of the search; 0: as the spec says.", show_default=False)]
@@ -90,6 +93,7 @@ def run(
     pipeline: PIPELINE,
     dataset: DATASET,
     arrival: ARRIVAL = None,
+    most: MOST = None,
     ref: REF = "main",
     learn_from: LEARN_FROM = "*",
     trials: TRIALS = 0,
@@ -110,7 +114,8 @@ def run(
 
       lakeline run data --arrival next
 
-    next is what follows the newest arrival in the lake, as far as the source has it; nothing is no failure.
+    next is what follows the newest arrival in the lake, as far as the source has it: all of it at once, as one delivery, but no more
+    than --most (12). Nothing is no failure.
 
     The last table says what came out; --json gives the same with the keys pipeline, dataset, status, error, data_commit,
     arrivals, rows_raw, rows_clean, trials, metrics, production_metrics, verdict, reasons, model, version, url, run_id, other_run
@@ -125,7 +130,9 @@ def run(
     if pipeline in SERVING_PIPELINES:
         arguments = serving_arguments(pipeline, dataset, version, arrival, context.args)
     else:
-        arguments = pipeline_arguments(pipeline, dataset, arrival, context.args, learn_from, trials, lambda: current_spec(dataset, console))
+        arguments = pipeline_arguments(
+            pipeline, dataset, arrival, context.args, learn_from, trials, lambda: current_spec(dataset, console), most
+        )
     if pipeline == "training":
         arguments |= {"ref": ref, "retrain": True}
     elif pipeline not in SERVING_PIPELINES:
@@ -149,17 +156,32 @@ def serving_arguments(pipeline: str, dataset: str, version: int, arrival: str | 
 
 
 def pipeline_arguments(
-    pipeline: str, dataset: str, arrival: str | None, extra: list[str], learn_from: str, trials: int, spec: Callable[[], DatasetSpec]
+    pipeline: str,
+    dataset: str,
+    arrival: str | None,
+    extra: list[str],
+    learn_from: str,
+    trials: int,
+    spec: Callable[[], DatasetSpec],
+    most: int | None = None,
 ) -> dict[str, Any]:
     """Parameters of a pipeline as the command line gives them, less `ref` and `retrain`; UsageError if they mean nothing to it.
 
     `spec` is asked for where arrivals are to be named.
     """
+    from lakeline.data.arrivals import NEXT
+
     if pipeline == "training":
+        if most is not None:
+            refuse(f"training learns from a commit of the lake (--ref), so --most {most} means nothing to it.")
         if extra or arrival:
             refuse(f"training learns from a commit of the lake (--ref), so {' '.join(extra) or '--arrival'} means nothing to it.")
         return {"dataset": dataset, "arrivals": learn_from, "trials": trials}
     arguments: dict[str, Any] = {"dataset": dataset, "arrivals": arrivals_asked(spec(), arrival, extra)}
+    if most is not None:
+        if arguments["arrivals"] != [NEXT]:
+            refuse(f"--most {most} is for --arrival next: arrivals that are named are all brought in.")
+        arguments["most"] = most
     return arguments | {"learn_from": learn_from, "trials": trials} if pipeline == "continuous" else arguments
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from pipelines.commands.run import ARRIVAL, JSON, LEARN_FROM, TRIALS, default_dataset, pipeline_arguments, refuse, serving_arguments
+from pipelines.commands.run import ARRIVAL, JSON, LEARN_FROM, MOST, TRIALS, default_dataset, pipeline_arguments, refuse, serving_arguments
 from pipelines.commands.submit import known_spec
 
 
@@ -28,6 +28,7 @@ def schedule(
     ] = None,
     off: Annotated[bool, typer.Option("--off", help="End the schedule.")] = False,
     arrival: ARRIVAL = None,
+    most: MOST = None,
     learn_from: LEARN_FROM = "*",
     trials: TRIALS = 0,
     retrain: Annotated[bool, typer.Option("--retrain", help="training: also if a model was registered from the commit before.")] = False,
@@ -69,7 +70,7 @@ def schedule(
             arguments: dict[str, Any] = (
                 serving_arguments(pipeline, name, 0, arrival, context.args)
                 if pipeline in SERVING_PIPELINES
-                else pipeline_arguments(pipeline, name, arrival, context.args, learn_from, trials, lambda: known_spec(name))
+                else pipeline_arguments(pipeline, name, arrival, context.args, learn_from, trials, lambda: known_spec(name), most)
             )
             if pipeline == "training":
                 arguments |= {"ref": "main", "retrain": retrain}

@@ -12,6 +12,7 @@ from pipelines.commands.run import (
     DATASET,
     JSON,
     LEARN_FROM,
+    MOST,
     PIPELINE,
     REF,
     TRIALS,
@@ -31,6 +32,7 @@ def submit(
     pipeline: PIPELINE,
     dataset: DATASET,
     arrival: ARRIVAL = None,
+    most: MOST = None,
     ref: REF = "main",
     learn_from: LEARN_FROM = "*",
     trials: TRIALS = 0,
@@ -61,7 +63,7 @@ def submit(
         arguments = serving_arguments(pipeline, dataset, version, arrival, context.args)
         what = str(version) if version else ""
     else:
-        arguments = pipeline_arguments(pipeline, dataset, arrival, context.args, learn_from, trials, lambda: known_spec(dataset))
+        arguments = pipeline_arguments(pipeline, dataset, arrival, context.args, learn_from, trials, lambda: known_spec(dataset), most)
         what = ",".join(arguments["arrivals"]) if pipeline != "training" else ref
     if pipeline == "training":
         arguments |= {"ref": ref, "retrain": True}

@@ -122,6 +122,18 @@ def test_other_image_of_the_steps_is_taken_everywhere(image: str, monkeypatch: p
     assert f"LAKELINE_STEPS_IMAGE: {image}" in built
 
 
+def test_image_that_the_cluster_was_given_stays_until_another_is_named(program: Program, monkeypatch: pytest.MonkeyPatch):
+    chosen = "registry.example.org/own/steps@sha256:" + "0" * 64
+    data = {"LAKELINE_STEPS_IMAGE": chosen, "LAKELINE_SERVING_IMAGE": "ghcr.io/lakeline/serving:0.0.9"}
+    program("kubectl", f"echo '{json.dumps({'items': [{'kind': 'ConfigMap', 'data': data}]})}'")
+
+    assert manifests.chosen_images() == {"LAKELINE_STEPS_IMAGE": chosen}
+    monkeypatch.setenv("LAKELINE_STEPS_IMAGE", "registry.example.org/other:2")
+    assert manifests.chosen_images() == {"LAKELINE_STEPS_IMAGE": "registry.example.org/other:2"}
+    monkeypatch.setenv("LAKELINE_STEPS_IMAGE", "")
+    assert manifests.chosen_images() == {}
+
+
 @pytest.mark.parametrize("image", ["own/steps", "registry.example.org:5000/own/steps"])
 def test_image_without_a_version_is_refused(image: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("LAKELINE_STEPS_IMAGE", image)

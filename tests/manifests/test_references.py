@@ -83,6 +83,7 @@ def test_every_secret_is_read(overlay: list[Object]):
     }
     read |= {("kubeflow", secret) for secret, _ in (LAKE_SECRET, REGISTRY_SECRET, SERVING_SECRET, PREDICTIONS_SECRET)}  # steps of pipelines
     read |= {("lakeline", secret) for secret, _ in KEYS.values()}  # people's tools
+    read |= {("lakeline", "lakeline-arrivals")} if any(own == "objectstore" for _, own in read) else set()  # who delivers files
     production = not any(item["metadata"]["name"] == "postgres" for item in named(overlay, "StatefulSet"))
     assert {(namespace, each.name) for each in wanted("production" if production else "kind") for namespace in each.namespaces} == read
 

@@ -118,6 +118,8 @@ def test_servers_and_clients_are_told_the_same(cluster: Cluster):
     identities = {each["name"]: each for each in json.loads(cluster.secret("objectstore")["s3.json"])["identities"]}
     assert identities["mlflow"]["credentials"][0]["secretKey"] == mlflow["AWS_SECRET_ACCESS_KEY"]
     assert {action.partition(":")[2] for action in identities["mlflow"]["actions"]} == {"mlflow"}
+    assert identities["arrivals"]["credentials"][0]["accessKey"] == cluster.secret("lakeline-arrivals")["AWS_ACCESS_KEY_ID"]
+    assert identities["anonymous"] == {"name": "anonymous", "actions": ["Read:arrivals"]}
 
 
 def test_values_are_random_and_long(cluster: Cluster):
@@ -166,6 +168,7 @@ def test_rotation_changes_it_and_what_follows(cluster: Cluster):
         "lakefs-server",
         "mlflow-server",
         "lakeline-predictions",
+        "lakeline-arrivals",
     }
     assert after["lakefs-server"]["LAKEFS_AUTH_ENCRYPT_SECRET_KEY"] == before["lakefs-server"]["LAKEFS_AUTH_ENCRYPT_SECRET_KEY"]
 

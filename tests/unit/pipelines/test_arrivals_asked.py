@@ -5,7 +5,7 @@ import pytest
 from lakeline.data.spec import Arrival, DatasetSpec
 from lakeline.data.specfile import local_spec
 from lakeline.errors import UsageError
-from pipelines.commands.run import arrivals_asked
+from pipelines.commands.run import arrivals_asked, pipeline_arguments
 
 
 @pytest.mark.parametrize(
@@ -68,3 +68,15 @@ def test_parameter_with_a_single_value_is_not_asked_for():
 def test_what_is_no_arrival_is_refused_with_what_to_give(text: str | None, extra: list[str], said: str):
     with pytest.raises(UsageError, match=said):
         arrivals_asked(local_spec("nyc-taxi").spec, text, extra)
+
+
+def test_next_may_be_told_how_many_at_once():
+    spec = local_spec("flights").spec
+    asked = pipeline_arguments("continuous", "flights", "next", [], "*", 0, lambda: spec, 3)
+    assert (asked["arrivals"], asked["most"]) == (["next"], 3)
+    assert "most" not in pipeline_arguments("data", "flights", "next", [], "*", 0, lambda: spec)
+
+    with pytest.raises(UsageError, match=r"--most 3 is for --arrival next"):
+        pipeline_arguments("data", "flights", "2013-01", [], "*", 0, lambda: spec, 3)
+    with pytest.raises(UsageError, match=r"--most 3 means nothing to it"):
+        pipeline_arguments("training", "flights", None, [], "*", 0, lambda: spec, 3)

@@ -154,7 +154,7 @@ def test_cron_of_unix_is_refused(text: str, said: str):
 def test_schedule_is_replaced_listed_and_ended(server: Kubeflow):
     code, said = _command("schedule", "training", "-d", "flights", "--cron", "0 30 6 * * *")
     assert code == 0
-    assert "lakeline training flights" in said
+    assert "training-flights" in said  # which the server makes the names of its runs of
     _command("schedule", "training", "-d", "flights", "--cron", "0 0 7 * * *")
 
     (known,) = server.records["recurringruns"]
@@ -165,6 +165,20 @@ def test_schedule_is_replaced_listed_and_ended(server: Kubeflow):
 
     assert "Ended 1 schedule of training flights" in _command("schedule", "training", "-d", "flights", "--off")[1]
     assert server.records["recurringruns"] == []
+
+
+def test_schedule_of_somebody_else_is_left_alone_and_one_of_an_older_name_replaced(server: Kubeflow):
+    _command("schedule", "training", "-d", "flights", "--cron", "0 30 6 * * *")
+    (known,) = server.records["recurringruns"]
+    known["display_name"] = "lakeline training flights"
+    theirs = known | {"display_name": "data-import", "recurring_run_id": "theirs"}
+    theirs["pipeline_version_reference"] = {"pipeline_id": "theirs", "pipeline_version_id": "1"}
+    server.records["recurringruns"].append(theirs)
+
+    _command("schedule", "training", "-d", "flights", "--cron", "0 0 7 * * *")
+
+    assert sorted(it["display_name"] for it in server.records["recurringruns"]) == ["data-import", "training-flights"]
+    assert [it["name"] for it in json.loads(_command("schedule", "--json")[1])] == ["training-flights"]
 
 
 def test_schedule_with_a_run_under_way_is_ended_without_killing_the_run(server: Kubeflow):
