@@ -58,6 +58,10 @@ test-unit: $(VENV)/.ready-dev  ## run the fast tests only
 test-cluster: $(VENV)/.ready-dev  ## run the tests against the live cluster that kubectl speaks to (takes half an hour)
 	@KUBECONFIG="$${KUBECONFIG:-$$HOME/.kube/config}" LAKELINE_TEST_CLUSTER=1 $(BIN)/python -m pytest -v -o faulthandler_timeout=1800 tests/cluster tests/manifests/test_secrets.py $(TESTS)
 
+.PHONY: campaign
+campaign: $(VENV)/.ready-dev  ## have faults, as many as fit into ten minutes, and check what holds (CAMPAIGN_ARGS="--faults 1000 --minutes 90")
+	@$(BIN)/python -m tests.campaign $(or $(CAMPAIGN_ARGS),--faults 1000 --minutes 10)
+
 .PHONY: lint
 lint: $(VENV)/.ready-dev  ## check style and formatting (ruff)
 	@$(BIN)/ruff check --quiet .

@@ -1,0 +1,87 @@
+"""What is loaded, and done once, before the campaign forks its first process: importing it anew in each would take all the time."""
+
+from __future__ import annotations
+
+import gc
+import os
+import shutil
+import time
+from pathlib import Path
+
+from lakeline.settings import get_settings
+from pipelines.warm.generations import GENERATIONS
+from pipelines.warm.server import prepare
+
+_BESIDES = (
+    "lakeline.lake.lakefs",
+    "lakeline.report",
+    "matplotlib.figure",
+    "matplotlib.backends.backend_agg",
+    "mlflow.store.model_registry.rest_store",
+    "mlflow.store.tracking.rest_store",
+    "pipelines.diagnose",
+    "tests.campaign.checks",
+    "tests.campaign.steps",
+)
+
+
+def warm(folder: Path) -> Path:
+    """Import all that steps use, and have MLflow's database layer compile its statements, in a store of its own.
+
+    Nothing here may start a thread: a fork would lack it.
+
+    Returns
+    -------
+    Path
+        An empty store, to be copied: making one takes seconds.
+    """
+    os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    for generation in GENERATIONS:
+        for name in generation.load:
+            prepare(name)
+    for name in _BESIDES:
+        prepare(name)
+    home = folder / "rehearsal"
+    os.environ["LAKELINE_HOME"] = str(home)
+    get_settings.cache_clear()
+    _empty(home, folder / "empty")
+    _rehearse(home)
+    gc.collect()
+    gc.freeze()  # pages that the collector doesn't touch stay shared
+    return folder / "empty" / "mlflow.db"
+
+
+def _empty(home: Path, kept: Path) -> None:
+    from lakeline.registry.store import connect
+
+    connect()
+    kept.mkdir()
+    shutil.copy(home / "mlflow.db", kept)
+
+
+def _rehearse(home: Path) -> None:
+    """Do to the registry what a run does to it."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    from lakeline.registry import history, models
+    from lakeline.registry.moves import move_alias
+    from lakeline.registry.store import connect, experiment_id
+
+    name = "rehearsal"
+    client = connect()
+    experiment = experiment_id(client, name)
+    client.search_experiments()
+    run = client.create_run(experiment, int(time.time() * 1000), {"pipeline_run": name}, name)
+    logged = client.create_logged_model(experiment, "model", run.info.run_id, params={"a": "1"})
+    client.finalize_logged_model(logged.model_id, "READY")
+    client.log_batch(run.info.run_id, [Metric("rmse", 1.0, 0, 0, model_id=logged.model_id)], [Param("a", "1")], [RunTag("b", "2")])
+    client.search_runs([experiment], f"tags.pipeline_run = '{name}'")
+    client.search_model_versions(f"name = '{name}' AND tags.`pipeline_run` = '{name}'")
+    client.create_registered_model(name, {"dataset": name})
+    version = client.create_model_version(name, f"models:/{logged.model_id}", run.info.run_id, {"c": "3"}, model_id=logged.model_id)
+    client.set_model_version_tag(name, version.version, "d", "4")
+    client.set_tag(run.info.run_id, "e", "5")
+    client.set_terminated(run.info.run_id, "FINISHED")
+    move_alias(client, name, "production", int(version.version), "rehearsal")
+    models(name)
+    history(name)
