@@ -211,6 +211,8 @@ def _explain(errors: Sequence[Mapping[str, Any]], schema: JsonSchema) -> str:
             wrong = str(context.get("tag", value))
             hint = did_you_mean(wrong, re.findall(r"'([^']+)'", expected))
             text = f"{wrong!r} is not one of {expected}{hint}"
+        case "too_short":
+            text = "is empty: give at least one"
         case "union_tag_not_found":
             text = f"{str(context['discriminator']).strip(chr(39))} is missing: it says which variant this is"
         case _:
@@ -274,4 +276,4 @@ def _resolve(node: Any, schema: JsonSchema) -> JsonSchema:
 
 
 def _dotted(path: Sequence[str | int]) -> str:
-    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip(".")
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step if step.isprintable() else repr(step)}" for step in path).lstrip(".")
