@@ -55,7 +55,7 @@ test-unit: $(VENV)/.ready-dev  ## run the fast tests only
 	@$(BIN)/python -m pytest $(PYTEST_ARGS) -m 'not embedded' tests/unit $(TESTS)
 
 .PHONY: test-cluster
-test-cluster: $(VENV)/.ready-dev  ## run the tests against the live cluster that kubectl speaks to (takes half an hour)
+test-cluster: $(VENV)/.ready-dev  ## run the tests against the live cluster that kubectl speaks to: the chain from arrival to traffic first, then the rest (half an hour)
 	@KUBECONFIG="$${KUBECONFIG:-$$HOME/.kube/config}" LAKELINE_TEST_CLUSTER=1 $(BIN)/python -m pytest -v -o faulthandler_timeout=1800 tests/cluster tests/manifests/test_secrets.py $(TESTS)
 
 .PHONY: campaign

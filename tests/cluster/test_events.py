@@ -3,51 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 
 from lakeline.lake import open_lake
+from tests.cluster.conftest import Datasets, reacted
 from tests.live import Cluster, until
 
 pytestmark = pytest.mark.cluster
-
-Datasets = Callable[..., str]
-_QUIET = 40.0
-"""Seconds in which a run that should not start would have started."""
-
-
-def test_arrival_leads_to_one_model_in_production(cluster: Cluster, datasets: Datasets):
-    dataset = datasets()
-    cluster.lakeline("lake", "init", dataset)
-
-    delivered = cluster.lakeline("submit", "data", "-d", dataset, "-a", "2013-01", "--wait")
-
-    assert delivered["status"] == "succeeded", delivered["error"]
-    lake = open_lake(dataset)
-    commit = lake.resolve("main")
-    name = f"training {dataset} {commit[:12]}"
-    (run,) = until(name, lambda: cluster.runs(name))
-    assert cluster.wait(run["run_id"]).status == "succeeded"
-
-    (version,) = cluster.lakeline("models", dataset)["models"]
-    assert "production" in version["aliases"]
-    assert version["verdict"] == "promoted"
-    lineage = version["lineage"]
-    assert lineage["data_commit"] == commit
-    assert lineage["data_arrivals"] == "2013-01"
-    assert lineage["pipeline_run"] == run["run_id"]
-    assert all(lineage[key] for key in ("spec_digest", "code_version", "seed", "image"))
-    assert lake.tags()["model/1"] == commit
-
-    # The same event again, and once more: nothing new.
-    for _ in range(2):
-        assert cluster.lakeline("event", "replay", dataset)["status"] == 200
-    time.sleep(_QUIET)
-    assert [it["run_id"] for it in cluster.runs(name)] == [run["run_id"]]
-    assert len(cluster.lakeline("models", dataset)["models"]) == 1
 
 
 def test_event_delivered_many_times_at_once_starts_one_run(cluster: Cluster, datasets: Datasets):
@@ -60,10 +25,23 @@ def test_event_delivered_many_times_at_once_starts_one_run(cluster: Cluster, dat
         answers = list(pool.map(lambda _: cluster.lakeline("event", "replay", dataset)["status"], range(5)))
 
     assert answers == [200] * 5
-    name = f"training {dataset} {open_lake(dataset).resolve('main')[:12]}"
-    until(name, lambda: cluster.runs(name))
-    time.sleep(_QUIET)
-    assert len(cluster.runs(name)) == 1
+    commit = open_lake(dataset).resolve("main")
+    reacted(cluster, "merge", commit, 5)
+    assert len(cluster.runs(f"training {dataset} {commit[:12]}")) == 1
+
+
+def test_arrival_that_is_told_of_many_times_at_once_is_brought_in_by_one_run(cluster: Cluster, datasets: Datasets):
+    dataset = datasets()
+    headers = {"Authorization": f"Bearer {cluster.settings['LAKELINE_EVENTS_TOKEN']}"}
+    event = {"dataset": dataset, "arrivals": ["2013-01"]}
+
+    for _ in range(4):
+        assert httpx.post(f"{cluster.settings['LAKELINE_EVENTS_URL']}/arrival", json=event, headers=headers, timeout=10).status_code == 200
+
+    reacted(cluster, "arrival", dataset, 4)
+    (run,) = cluster.runs(f"data {dataset} 2013-01")
+    assert cluster.wait(run["run_id"]).status == "succeeded"
+    assert len([commit for commit in open_lake(dataset).log("main") if commit.metadata.get("delivery")]) == 1
 
 
 def test_forged_event_is_refused(cluster: Cluster):

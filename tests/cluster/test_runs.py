@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from lakeline.lake import open_lake
+from tests.cluster.conftest import Datasets
 from tests.live import Cluster, until
 
 pytestmark = pytest.mark.cluster
 
-Datasets = Callable[..., str]
 STEPS = {"ingest", "validate", "transform", "publish", "resolve", "split", "search", "fit", "evaluate", "register", "promote"}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -13,6 +13,7 @@ from lakeline.errors import DeploymentUnderWay, RolloutFailed
 from lakeline.serving.release import Release
 from lakeline.serving.rollout import names
 from lakeline.serving.rollout.site import KubernetesSite
+from tests.cluster.conftest import Chain
 from tests.live import Cluster
 
 pytestmark = pytest.mark.cluster
@@ -22,20 +23,18 @@ _NAMESPACE = "lakeline-serving"
 
 
 @pytest.fixture
-def release(cluster: Cluster, datasets: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Release]:
-    """Train a model on the cluster, and take what serves it away afterwards."""
+def release(cluster: Cluster, chain: Chain, monkeypatch: pytest.MonkeyPatch) -> Iterator[Release]:
+    """Take the model that the chain has trained on the cluster."""
     from lakeline.registry.files import DIGEST_TAG
     from lakeline.registry.store import connect
     from lakeline.settings import get_settings
 
-    name = datasets()
-    cluster.lakeline("submit", "continuous", "-d", name, "-a", "2013-01", "--wait")
     settings = json.loads(cluster.kubectl("get", "configmap", "lakeline", "-n", _NAMESPACE, "-o", "json"))["data"]
     monkeypatch.setenv("LAKELINE_SERVING_IMAGE", settings["LAKELINE_SERVING_IMAGE"])
     get_settings.cache_clear()
-    found = connect().get_model_version_by_alias(name, "production")
-    yield Release(name, int(found.version), found.tags[DIGEST_TAG], data_commit=found.tags["data_commit"])
-    KubernetesSite().withdraw(name, "production")
+    found = connect().get_model_version_by_alias(chain.dataset, "production")
+    yield Release(chain.dataset, int(found.version), found.tags[DIGEST_TAG], data_commit=found.tags["data_commit"])
+    get_settings.cache_clear()
 
 
 def test_version_serves_and_a_broken_one_replaces_nothing(cluster: Cluster, release: Release):

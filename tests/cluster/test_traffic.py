@@ -28,12 +28,12 @@ from lakeline.serving.rollout.site import KubernetesSite
 from lakeline.settings import get_settings
 from lakeline.training.fit import fit_best
 from lakeline.training.search import TrialResult
+from tests.cluster.conftest import SERVING
 from tests.live import Cluster, until
 
 pytestmark = pytest.mark.cluster
 
 SMALL = {"replicas": 1, "maximum_replicas": 1, "cpu": "20m", "requests": 20, "p99": 5000}
-SERVING = "\nserving: { replicas: 1, maximum_replicas: 1, cpu: 20m, requests: 20, p99: 5000 }\n"
 COLUMNS = {"carrier": ["UA", "AA", "B6"], "origin": ["EWR", "JFK", "LGA"], "dest": ["IAH", "MIA", "BOS"], "weekday": ["Mon", "Tue", "Sun"]}
 ROW = {"carrier": "UA", "origin": "EWR", "dest": "IAH", "weekday": "Mon", "hour": 5, "distance": 1400, "dep_delay": 2}
 

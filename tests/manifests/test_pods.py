@@ -1,5 +1,7 @@
 """Every pod passes the restricted Pod Security Standard, says what it needs, and when it is well."""
 
+import json
+
 import pytest
 import yaml
 
@@ -49,6 +51,18 @@ def test_pods_that_argo_events_makes_are_restricted(overlay: list[Object]):
         bus = item["spec"]["jetstream"]
         containers = [{"name": key, **bus[key]} for key in ("containerTemplate", "reloaderContainerTemplate", "metricsContainerTemplate")]
         assert wrongs_of_restricted(Pod("bus", "lakeline", {}, {"securityContext": bus["securityContext"], "containers": containers})) == []
+
+
+def test_pod_that_restores_a_dump_is_as_the_one_that_makes_it(build: Build):
+    restore = json.loads((KUBERNETES / "backup" / "restore.json").read_text())
+    backup = next(pod for pod in pods(build(KUBERNETES / "backup")) if pod.owner.endswith("backup"))
+
+    assert wrongs_of_restricted(Pod("restore", "lakeline", {}, restore["spec"])) == []
+    assert restore["metadata"]["labels"]["app.kubernetes.io/name"] == backup.labels["app.kubernetes.io/name"] == "backup"  # policies
+    assert restore["spec"]["securityContext"] == backup.spec["securityContext"]
+    claim = {"name": "backups", "persistentVolumeClaim": {"claimName": "backups"}}
+    assert claim in restore["spec"]["volumes"]
+    assert claim in backup.spec["volumes"]
 
 
 def test_rules_find_what_is_wrong():
