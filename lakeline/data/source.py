@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import logging
 import shutil
@@ -58,7 +59,7 @@ def fetch(spec: DatasetSpec, arrival: str, folder: Path, progress: Callable[[int
     Returns
     -------
     Fetched
-        The file to read: the member named in the spec, if the source is a zip archive.
+        The file to read: the member named in the spec, if the source is a zip archive; decompressed, if it is gzip.
 
     Raises
     ------
@@ -87,7 +88,7 @@ def fetch(spec: DatasetSpec, arrival: str, folder: Path, progress: Callable[[int
                 "Replace the file, or the digest in the spec if the publisher changed the file."
             )
         member = source.member.format(**values) if source.member else None
-        return _unpacked(fetched, member, folder) if member else fetched
+        return _decompressed(_unpacked(fetched, member, folder) if member else fetched)
     except FileNotFoundError:
         raise SourceError(f"{spec.name} {arrival}: {path} went away while it was read. Run the same command again.") from None
     except PermissionError as error:
@@ -196,16 +197,40 @@ def _unpacked(archive: Fetched, member: str, folder: Path) -> Fetched:
             return archive
     name = hashlib.sha256(f"{archive.url}!{member}".encode()).hexdigest()[:16]
     target = folder / name / PurePosixPath(member).name
+
+    def unpack(part: Path) -> None:
+        with zipfile.ZipFile(archive.path) as zipped:
+            if member not in zipped.namelist():
+                raise SourceError(f"{archive.url} has no member {member!r}. It has: {', '.join(sorted(zipped.namelist())[:20])}")
+            with zipped.open(member) as source, part.open("wb") as sink:
+                shutil.copyfileobj(source, sink, _CHUNK)
+
+    return _written(archive, target, unpack)
+
+
+def _decompressed(file: Fetched) -> Fetched:
+    """Decompress a file that is gzip by its first bytes, whatever its name."""
+    with file.path.open("rb") as opened:
+        if opened.read(2) != b"\x1f\x8b":
+            return file
+
+    def decompress(part: Path) -> None:
+        with gzip.open(file.path) as source, part.open("wb") as sink:
+            shutil.copyfileobj(source, sink, _CHUNK)
+
+    return _written(file, file.path.parent / "decompressed" / file.path.name.removesuffix(".gz"), decompress)
+
+
+def _written(packed: Fetched, target: Path, write: Callable[[Path], None]) -> Fetched:
+    """Write what a packed file holds, once: whole or not at all."""
     if not target.is_file():
         part = target.with_name(target.name + ".part")
         part.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with zipfile.ZipFile(archive.path) as zipped:
-                if member not in zipped.namelist():
-                    raise SourceError(f"{archive.url} has no member {member!r}. It has: {', '.join(sorted(zipped.namelist())[:20])}")
-                with zipped.open(member) as source, part.open("wb") as sink:
-                    shutil.copyfileobj(source, sink, _CHUNK)
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-            raise SourceError(f"{archive.url} can't be unpacked: {error}. It is damaged or cut short; get it again.") from error
+            write(part)
+        except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, ValueError) as error:
+            raise SourceError(f"{packed.url} can't be unpacked: it is damaged or cut short. Get it again.") from error
+        except (NotImplementedError, RuntimeError) as error:
+            raise SourceError(f"{packed.url} can't be unpacked: it is encrypted, or packed in a way that is not known here.") from error
         part.replace(target)
-    return Fetched(target, archive.url, archive.sha256, archive.size)
+    return Fetched(target, packed.url, packed.sha256, packed.size)

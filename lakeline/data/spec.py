@@ -36,9 +36,17 @@ class Arrival(_Part):
     parameters: dict[str, ArrivalParameter]
 
 
+def _separating(text: str) -> str:
+    if text in '"\r\n\0' or not text.isascii():
+        raise ValueError(f"{text!r} can't separate fields: give an ASCII character that is no quote and no line end")
+    return text
+
+
 class _Source(_Part):
     format: Literal["parquet", "csv"]
-    delimiter: str = Field(default=",", min_length=1, max_length=1, description="What separates the fields of a CSV.")
+    delimiter: Annotated[str, AfterValidator(_separating)] = Field(
+        default=",", min_length=1, max_length=1, description="What separates the fields of a CSV."
+    )
     null: str | None = Field(default=None, description="Text that means null in a CSV, besides the empty field.")
     local: str | None = Field(default=None, description="Path template of a local copy in the folder LAKELINE_DATA, which is tried first.")
     member: str | None = Field(default=None, description="File to read within the source, if that is a zip archive.")
@@ -48,6 +56,15 @@ class _Source(_Part):
     where: str | None = Field(
         default=None, description="SQL condition that picks one arrival's rows of a source with several; arrival parameters in braces."
     )
+    where_null: Literal["refuse", "drop"] = Field(
+        default="refuse", description="What becomes of rows for which `where` is null, so that they are of no arrival."
+    )
+
+    @model_validator(mode="after")
+    def _null_of_something(self) -> _Source:
+        if self.where is None and self.where_null != "refuse":
+            raise ValueError("where_null: there is no source.where that could be null")
+        return self
 
 
 class UrlSource(_Source):

@@ -41,8 +41,11 @@ class Definition:
 
     @functools.cached_property
     def data_digest(self) -> str:
-        """SHA-256 of what decides which rows an arrival becomes: source, arrival, tables and transform, but nothing of the training."""
-        parts = self.spec.model_dump_json(include={"source", "arrival", "raw", "clean"})
+        """SHA-256 of what decides which rows an arrival becomes: source, arrival, tables and transform, but nothing of the training.
+
+        Whether rows of no arrival are refused is no part of it: those of the arrival are the same.
+        """
+        parts = self.spec.model_dump_json(include={"source", "arrival", "raw", "clean"}, exclude={"source": {"where_null"}})
         return hashlib.sha256((parts + self.sql).encode()).hexdigest()
 
 

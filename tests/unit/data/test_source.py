@@ -1,5 +1,6 @@
 """Sources: a local copy first, then a package's file or the network; what can't be had says so."""
 
+import gzip
 import hashlib
 import io
 import logging
@@ -127,6 +128,24 @@ def test_local_copy_may_be_the_member_itself(things: Any, folder: Path):
     things.copy(b"rows")
 
     assert fetch(local_spec("things").spec, "m01", folder).path.read_bytes() == b"rows"
+
+
+def test_gzip_is_decompressed_whatever_its_name_and_digested_as_it_came(things: Any, folder: Path):
+    packed = gzip.compress(b"month,kind\n1,a\n")
+    things.copy(packed)
+
+    fetched = fetch(local_spec("things").spec, "m01", folder)
+
+    assert fetched.path.read_bytes() == b"month,kind\n1,a\n"
+    assert (fetched.sha256, fetched.size) == (hashlib.sha256(packed).hexdigest(), len(packed))
+
+
+@pytest.mark.parametrize("damaged", [slice(0, 20), slice(0, -4), slice(0, 3)])
+def test_gzip_that_is_cut_short_is_refused(things: Any, folder: Path, damaged: slice):
+    things.copy(gzip.compress(os.urandom(9999))[damaged])
+
+    with pytest.raises(SourceError, match=r"local:things/01\.csv can't be unpacked: it is damaged or cut short"):
+        fetch(local_spec("things").spec, "m01", folder)
 
 
 @pytest.mark.parametrize(
