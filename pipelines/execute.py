@@ -107,7 +107,7 @@ def _result(run: LocalRun, arguments: Mapping[str, Any]) -> dict[str, Any]:
         "dataset": arguments["dataset"],
         "status": run.status,
         "error": run.error,
-        "message": _message(run, outputs, arguments),
+        "message": _message(run, outputs, arguments, data.get("left_out") or []),
         "data_commit": data.get("commit") or resolved.get("commit") or ingested.get("commit"),
         "arrivals": [arrival["id"] for arrival in arrivals],
         "rows_raw": _sum(arrivals, "rows_raw"),
@@ -154,10 +154,10 @@ def _report(run: LocalRun, record: dict[str, Any]) -> None:
     (run.folder / "record.json").write_text(json.dumps(record), encoding="utf-8")
 
 
-def _message(run: LocalRun, outputs: Mapping[str, Mapping[str, Any]], arguments: Mapping[str, Any]) -> str | None:
+def _message(run: LocalRun, outputs: Mapping[str, Mapping[str, Any]], arguments: Mapping[str, Any], left_out: Sequence[str]) -> str | None:
     if run.status != "succeeded":
         return None
-    said: list[str] = []
+    said = list(left_out) if outputs.get("ingest", {}).get("Output") == "new" else []
     if outputs.get("ingest", {}).get("Output") == "repeated":
         polled = arguments.get("arrivals") == [NEXT]
         why = "The source has nothing that follows what the lake has" if polled else "The lake has these arrivals already"

@@ -27,7 +27,7 @@ from lakeline.liveness import under_way
 from lakeline.settings import get_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
     from lakeline.data.convert import RawFile
     from lakeline.data.source import Fetched
@@ -51,7 +51,7 @@ class Source:
     """Where an arrival came from, and what it was: written beside the raw file as _lakeline/arrivals/<arrival>.json.
 
     `sha256` and `size` (bytes) are of the source file; `data_digest` is of those parts of the spec that decide what
-    rows the arrival becomes.
+    rows the arrival becomes; `left_out` counts the rows of the file that no arrival of the delivery has, for source.where is null for them.
     """
 
     arrival: str
@@ -62,6 +62,7 @@ class Source:
     schema_digest: str
     spec_digest: str
     data_digest: str
+    left_out: int = 0
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,37 @@ def ingest(dataset: str, arrivals: Sequence[str], run_id: str = "", most: int = 
             return Ingested("under way", claim.branch, base, [], 0, [], message, claim.owner)
         branch, commit = claim.branch, _commit(lake, base, claim, definition, sources, files)
     rows = sum(source.rows for source in sources)
-    return Ingested("new", branch, commit, fresh, rows, sources, f"{dataset}: {rows:,} rows of {_list(fresh)} are on branch {branch}.")
+    left_out = _left_out({source.url: source.left_out for source in sources})
+    message = " ".join([f"{dataset}: {rows:,} rows of {_list(fresh)} are on branch {branch}.", *left_out])
+    _log.info("%s", message)
+    return Ingested("new", branch, commit, fresh, rows, sources, message)
+
+
+def rows_left_out(lake: Lake, commit: CommitId | str, arrivals: Sequence[str]) -> list[str]:
+    """Say, in a sentence for each source file of some arrivals, how many of its rows no arrival has, for source.where is null for them.
+
+    Parameters
+    ----------
+    lake, commit
+        A commit that has the arrivals' raw rows.
+    arrivals
+        Ids of arrivals that were brought together.
+
+    Returns
+    -------
+    list of str
+        Nothing of files that all rows were taken of.
+    """
+    notes = [json.loads(lake.read(commit, note_path(arrival))) for arrival in arrivals if lake.exists(commit, note_path(arrival))]
+    return _left_out({note["url"]: note.get("left_out", 0) for note in notes})
+
+
+def _left_out(counts: Mapping[str, int]) -> list[str]:
+    return [
+        f"{count:,} {'row' if count == 1 else 'rows'} of {url} left out, for source.where is null there."
+        for url, count in counts.items()
+        if count
+    ]
 
 
 def _nothing_next(dataset: str, base: CommitId) -> Ingested:
@@ -182,7 +213,7 @@ def _convert(definition: Definition, fetched: dict[str, Fetched], folder: Path) 
 
 def _source(definition: Definition, arrival: str, fetched: Fetched, file: RawFile) -> Source:
     digests = {"spec_digest": definition.digest, "data_digest": definition.data_digest}
-    return Source(arrival, fetched.url, fetched.sha256, fetched.size, file.rows, file.schema_digest, **digests)
+    return Source(arrival, fetched.url, fetched.sha256, fetched.size, file.rows, file.schema_digest, **digests, left_out=file.left_out)
 
 
 @dataclass(frozen=True)

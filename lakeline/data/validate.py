@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from lakeline.data.check import Check, TableReport, check_table
+from lakeline.data.ingest import rows_left_out
 from lakeline.data.specfile import pinned_spec
 from lakeline.errors import DataError, UsageError, ValidationFailed
 from lakeline.lake import CommitId, Lake, open_lake
@@ -106,9 +107,11 @@ def validate(dataset: str, branch: str, commit: str, arrivals: Sequence[str], la
         with tempfile.TemporaryDirectory(prefix="lakeline-") as folder:
             path = lake.download(commit, f"{layer}/{arrival}.parquet", Path(folder) / f"{arrival}.parquet")
             try:
-                reports.append(ArrivalReport(arrival, check_table(path, table, text_may_parse=layer == "raw")))
+                checked = check_table(path, table, text_may_parse=layer == "raw")
             except DataError as error:
                 raise DataError(f"{dataset} {arrival}, {layer} rows: {error}") from error
+        said = rows_left_out(lake, commit, [arrival]) if layer == "raw" else []
+        reports.append(ArrivalReport(arrival, TableReport(checked.rows, (*checked.checks, *(Check(text.rstrip(".")) for text in said)))))
     result = Validation(cast("Layer", layer), CommitId(commit), tuple(reports))
     if report_html is not None:
         _write_page(result, dataset, report_html)

@@ -26,7 +26,8 @@ def data(record: Mapping[str, Any]) -> Section | None:
     columns = head("Arrival", "Raw rows", "Clean rows", "Kept", "Source", numbers=("Raw rows", "Clean rows", "Kept"))
     rows = [_arrival(each) for each in arrivals]
     facts = [(label, identifier(found[key])) for label, key in (("Commit", "commit"), ("Branch", "branch")) if found.get(key)]
-    intro = "The same rows were published before: nothing was written." if found.get("status") == "repeated" else ""
+    said = ["The same rows were published before: nothing was written."] if found.get("status") == "repeated" else []
+    intro = " ".join(said + [text(each) for each in found.get("left_out") or []])
     picture = plots.arrivals(arrivals)
     made = [Table("Arrivals", columns, rows, folded=len(rows) > _LONG)] if rows else []
     return Section("data", "Data", intro, facts, [picture] if picture else [], made)

@@ -31,7 +31,8 @@ class Arrival(TypedDict, total=False):
 class Data(TypedDict, total=False):
     """What the run did to the data set. `status` is `repeated` when every arrival was there before.
 
-    `branch` is where a delivery is that was not published; `changes` is what lakeline.data.profile.changes says.
+    `branch` is where a delivery is that was not published; `changes` is what lakeline.data.profile.changes says; `left_out` says of each
+    source file how many of its rows are of no arrival.
     """
 
     commit: str
@@ -39,6 +40,7 @@ class Data(TypedDict, total=False):
     status: Literal["new", "repeated"]
     arrivals: Sequence[Arrival]
     changes: Mapping[str, Any]
+    left_out: Sequence[str]
 
 
 class Check(TypedDict, total=False):

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lakeline.data.ingest import rows_left_out
 from lakeline.data.specfile import pinned_spec
 from lakeline.lake import CommitId, open_lake
 from lakeline.settings import get_settings
@@ -149,8 +150,9 @@ def _data_record(lake: Lake, spec: DatasetSpec, commit: CommitId, arrivals: Sequ
             changes = told.get("changes") or changes
         rows = {f"rows_{layer}": checks.get("rows") for layer, checks in layers.items()}
         found.append({"id": arrival, "source": told.get("source", "")} | rows)
+    left_out = rows_left_out(lake, commit, delivery)
     return {
-        "data": {"commit": commit, "status": "new", "arrivals": found, "changes": changes},
+        "data": {"commit": commit, "status": "new", "arrivals": found, "changes": changes, "left_out": left_out},
         "validation": validation,
         "metric": {"name": spec.metric.name, "direction": spec.metric.direction},
         "target": {"column": spec.target.column, "unit": spec.target.unit},

@@ -10,8 +10,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from lakeline.data.ingest import ingest
+from lakeline.data.ingest import ingest, rows_left_out
 from lakeline.data.specfile import local_spec
+from lakeline.data.validate import validate
 from lakeline.errors import LakeNotFound, SourceError, SpecError, UsageError
 from lakeline.lake import CommitId, Lake, open_lake
 from lakeline.liveness import alive, under_way
@@ -68,6 +69,31 @@ def test_raw_rows_are_those_of_the_source(lake: Lake):
     result = ingest("things", ["m02"])
 
     assert pq.read_table(io.BytesIO(lake.read(result.commit, "raw/m02.parquet"))).to_pydict()["size"] == [4.0]
+
+
+def test_rows_left_out_are_said_and_kept_in_mind(things: Any, lake: Lake):
+    where = "  format: csv\n  where: month = {month}\n  where_null: drop"
+    things.push(("things/{month:02d}.csv", "things/01.csv"), ("  format: csv", where))
+    things.copy("month,time,kind,size,count\n1,2024-01-01,a,1,1\nJan,2024-01-01,a,1,1\n2,2024-01-01,a,1,1\n,2024-01-01,a,1,1\n")
+
+    result = ingest("things", ["m01", "m02"])
+
+    said = "2 rows of local:things/01.csv left out, for source.where is null there."
+    assert result.message == f"things: 2 rows of m01, m02 are on branch ingest-m01--m02. {said}"
+    assert [source.left_out for source in result.sources] == [2, 2]
+    assert rows_left_out(lake, result.commit, ["m01", "m02"]) == [said]
+    checked = validate("things", result.branch, result.commit, ["m01"], "raw").to_dict()["arrivals"]["m01"]["checks"]
+    assert said.rstrip(".") in [check["check"] for check in checked]
+
+
+def test_whether_rows_may_be_left_out_makes_no_arrival_another(things: Any, lake: Lake):
+    where = ("  format: csv", "  format: csv\n  where: month = {month}")
+    things.push(where)
+    head = publish(lake, ingest("things", ["m01"]).branch)
+    things.push((where[0], f"{where[1]}\n  where_null: drop"))
+
+    assert ingest("things", ["m01"]).status == "repeated"
+    assert lake.resolve("main") != head, "the spec is another"
 
 
 def test_repeated_delivery_changes_nothing_and_says_so(lake: Lake):

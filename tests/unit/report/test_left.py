@@ -7,6 +7,7 @@ import pytest
 
 from lakeline.lake import CommitId, Lake, open_lake
 from lakeline.report import build
+from lakeline.report.delivered import data
 from lakeline.report.left import left_in_lake
 
 RAW = {
@@ -64,3 +65,12 @@ def test_repeated_arrival_is_told_from_main(lake: Lake):
 @pytest.mark.parametrize("ingested", [{}, {"Output": "new", "branch": "ingest-2013-08", "commit": "0" * 40, "arrivals": ["2013-08"]}])
 def test_nothing_is_said_where_the_lake_has_nothing_to_say(lake: Lake, ingested: dict[str, object]):
     assert left_in_lake("flights", ["2013-08"], ingested) == {}
+
+
+def test_rows_left_out_of_a_source_are_said_in_the_report():
+    said = "3 rows of local:all.csv left out, for source.where is null there."
+
+    section = data({"data": {"status": "new", "commit": "c", "arrivals": [{"id": "2013-08"}], "left_out": [said]}})
+
+    assert section is not None
+    assert section.intro == said
