@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from lakeline.data.arrivals import arrival_parameters
 from lakeline.data.csvfile import TOO_LONG, open_batches, prove_csv
+from lakeline.data.quoting import literal, quote
 from lakeline.errors import SourceError
 from lakeline.files import Unreadable, looks_like, not_parquet
 
@@ -160,7 +161,7 @@ def _separate(
         for number, arrival in enumerate(arrivals):
             target = folder / f"{arrival}.parquet"
             query = _typed_where_all_fits(db, source, source.chosen[number])
-            db.execute(f"COPY ({query}) TO {_text(str(target))} (FORMAT parquet, COMPRESSION zstd)")
+            db.execute(f"COPY ({query}) TO {literal(target)} (FORMAT parquet, COMPRESSION zstd)")
             yield arrival, _measured(target, left_out)
     except (duckdb.IOException, duckdb.OutOfMemoryException):
         raise
@@ -189,7 +190,7 @@ class _Rows:
 
 def _parquet_source(db: duckdb.DuckDBPyConnection, spec: DatasetSpec, path: Path, arrivals: Sequence[str], what: str) -> _Rows:
     del db, what
-    return _Rows(f"read_parquet({_text(str(path))})", [], _conditions(spec, arrivals))
+    return _Rows(f"read_parquet({literal(path)})", [], _conditions(spec, arrivals))
 
 
 def _conditions(spec: DatasetSpec, arrivals: Sequence[str]) -> list[str]:
@@ -217,7 +218,7 @@ def _csv_source(db: duckdb.DuckDBPyConnection, spec: DatasetSpec, path: Path, ar
     for number, name in enumerate(file.names):
         text, column = f"{own}_{number}", _declared(spec.raw.columns, name)
         cast = CASTS[column.type].format(text) if column and column.type in CASTS else None
-        columns.append(_Column(f'"{name.replace(chr(34), chr(34) * 2)}"', text, cast))
+        columns.append(_Column(quote(name), text, cast))
     texts = ", ".join(column.text for column in columns)
     typed = ", ".join(f"{column.cast or column.text} AS {column.name}" for column in columns)
     chosen = [f"{own}_chosen_{number}" for number in range(len(arrivals))]
@@ -291,7 +292,3 @@ def _typed_where_all_fits(db: duckdb.DuckDBPyConnection, source: _Rows, chosen: 
     fitting = (column.cast if column.cast and not count else column.text for column, count in zip(columns, counts, strict=True))
     kept = ", ".join(f"{value} AS {column.name}" for value, column in zip(fitting, columns, strict=True))
     return f"SELECT {kept} FROM {source.relation} WHERE {chosen}"  # noqa: S608
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lakeline.data.csvfile import broken_quote
 from lakeline.serving.values import KINDS, Column, Refused, check, from_text, quoted, to_array
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def parse(body: bytes, kind: str, columns: Sequence[Column], most: int) -> Rows:
 def parse_json(body: bytes, columns: Sequence[Column], most: int) -> Rows:
     """Rows of a JSON body in one of MLflow's four formats; the rest is as with `parse`."""
     try:
-        told = _DECODER.decode(body.decode())
+        told = _DECODER.decode(body.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise Refused(f"the body is not UTF-8 (byte {error.start}).", kind="json") from None
     except json.JSONDecodeError as error:
@@ -128,7 +129,7 @@ def parse_csv(body: bytes, columns: Sequence[Column], most: int) -> Rows:
         header = next(reader, None)
         lines = [line for line in reader if line]
     except csv.Error as error:
-        raise Refused(f"the body is not valid CSV: {error} (line {reader.line_num}).", kind="csv") from None
+        raise Refused(f"the body is not valid CSV: {broken_quote(str(error), reader.line_num)}", kind="csv") from None
     if not header:
         raise Refused("the body is empty: its first line must name the columns.")
     if "" in header:

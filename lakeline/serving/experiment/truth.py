@@ -9,8 +9,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lakeline.data.csvfile import TOO_LONG, open_batches, prove_csv
 from lakeline.data.quoting import literal, quote
 from lakeline.errors import DataError, UsageError
+from lakeline.files import Unreadable, not_parquet
 from lakeline.lake.base import MAIN
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ FOLDER = "truth/"
 MEMORY = "384MB"
 """Of DuckDB, in a step that has 1 GiB; what is more goes to the disk."""
 
-_READERS = {".csv": "read_csv({}, all_varchar = true, header = true)", ".parquet": "read_parquet({})"}
+_READERS = {".csv": "batches", ".parquet": "read_parquet(?)"}
 
 
 def bring(lake: Lake, spec: DatasetSpec, path: Path) -> tuple[CommitId, int]:
@@ -53,24 +55,32 @@ def bring(lake: Lake, spec: DatasetSpec, path: Path) -> tuple[CommitId, int]:
     """
     import duckdb
 
-    reader = _READERS.get(path.suffix.lower())
+    kind = path.suffix.lower()
+    reader = _READERS.get(kind)
     if reader is None:
         raise UsageError(f"{path}: give a .csv or .parquet file.")
     if not path.is_file():
         raise UsageError(f"{path}: there is no such file.")
     with duckdb.connect(":memory:") as database, tempfile.TemporaryDirectory(prefix="lakeline-") as folder:
         try:
-            database.execute(f"CREATE TABLE given AS FROM {reader.format('?')}", [str(path)])
-            columns = [str(row[0]) for row in database.execute("DESCRIBE given").fetchall()]
-            ids = _ids(columns, spec.target.column, path)
-            taken = ", ".join(_typed(name) for name in ids)
-            target = quote(spec.target.column)
-            database.execute(f"CREATE TABLE truth AS SELECT {taken}, TRY_CAST({target} AS DOUBLE) AS {target} FROM given")  # noqa: S608
-            rows = _checked(database, ids, spec.target.column, path)
-            out = Path(folder) / "truth.parquet"
-            database.execute("COPY truth TO ? (FORMAT parquet, COMPRESSION zstd)", [str(out)])
+            if kind == ".csv":
+                database.register("batches", open_batches(prove_csv(path, known=()), [""]))
+            database.execute(f"CREATE TABLE given AS FROM {reader}", [str(path)] if kind == ".parquet" else [])
+        except Unreadable as error:
+            raise DataError(f"{path} {error} Nothing was committed.") from None
         except duckdb.Error as error:
-            raise DataError(f"{path}: {str(error).splitlines()[0]}") from None
+            raise DataError(f"{path} {TOO_LONG if kind == '.csv' else not_parquet(path)} Nothing was committed.") from error
+        columns = [str(row[0]) for row in database.execute("DESCRIBE given").fetchall()]
+        ids = _ids(columns, spec.target.column, path)
+        taken = ", ".join(_typed(name) for name in ids)
+        target = quote(spec.target.column)
+        try:
+            database.execute(f"CREATE TABLE truth AS SELECT {taken}, TRY_CAST({target} AS DOUBLE) AS {target} FROM given")  # noqa: S608
+        except duckdb.Error as error:
+            raise DataError(f"{path} has lists or the like for {', '.join(ids)} or {spec.target.column}. Nothing was committed.") from error
+        rows = _checked(database, ids, spec.target.column, path)
+        out = Path(folder) / "truth.parquet"
+        database.execute("COPY truth TO ? (FORMAT parquet, COMPRESSION zstd)", [str(out)])
         name = re.sub(r"[^A-Za-z0-9_.-]+", "-", path.stem)
         said = f"Truth of {rows:,} predictions: {name}"
         return lake.commit(MAIN, {f"{FOLDER}{name}.parquet": out}, said, {"truth": name, "rows": str(rows)}), rows

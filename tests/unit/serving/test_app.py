@@ -107,6 +107,13 @@ BROKEN = [
 ]
 
 
+@pytest.mark.parametrize("kind", ["application/json", "text/csv"])
+def test_byte_order_mark_is_read_over(caller: Caller, kind: str):
+    body = '{"instances": [{"route": "a", "load": 1}]}' if kind == "application/json" else "route,load\na,1\n"
+
+    assert caller().post("/invocations", content=b"\xef\xbb\xbf" + body.encode(), headers={"Content-Type": kind}).status_code == 200
+
+
 @pytest.mark.parametrize(("body", "message"), BROKEN, ids=[case[1][:30] for case in BROKEN])
 def test_what_json_cannot_say_is_refused(caller: Caller, body: bytes, message: str):
     answer = caller().post("/invocations", content=body, headers={"Content-Type": "application/json"})
@@ -120,7 +127,7 @@ CSV = [
     ("route,load\na,1_000\n", "column 'load', row 0: '1_000' is not a number."),
     ("route,load\na,1\na\n", "line 3 has 1 values"),
     (",route,load\n0,a,1\n", "to_csv(index=False)"),
-    ('route,load\n"a,1\n', "not valid CSV"),
+    ('route,load\n"a,1\n', "not valid CSV: line 2 has a quote that does not end"),
     ("route,load\n,1\n", "column 'route', row 0: there must be text, not null."),
 ]
 

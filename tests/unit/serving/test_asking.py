@@ -1,10 +1,13 @@
 """Rows of files as a server is asked with them; what is wrong with a file is said in its words."""
 
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from lakeline.errors import DataError, ServingError, UsageError
@@ -55,15 +58,28 @@ def test_values_of_a_parquet_file_are_what_json_can_hold(tmp_path: Path):
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("rows.csv", "a,b\n1\n", "line 2 has 1 fields, and the first one 2"),
-        ("rows.csv", 'a\n"1\n', "is no valid CSV: unexpected end of data"),
-        ("rows.csv", b"a\n\xff\n", r"is not UTF-8 \(byte 2\)"),
+        ("rows.csv", "a,b\n1\n", "line 2 has 1 fields; the line of names has 2"),
+        ("rows.csv", 'a\n"1\n', "line 2 has a quote that does not end"),
+        ("rows.csv", b"a\n\xff\n", r"line 2 is not UTF-8 text \(byte 0xFF, number 3 of the file\)"),
+        ("rows.csv", gzip.compress(b"a\n1\n"), "is gzip-compressed, not text. Decompress it"),
+        ("rows.csv", "", "has no line of column names"),
+        ("rows.json", "[1]".encode("utf-16"), "is UTF-16 text, not UTF-8"),
         ("rows.json", "{", r"is no valid JSON: .* \(line 1, column 2\)"),
         ("rows.json", '{"rows": 3}', "holds no list of rows"),
-        ("rows.json", "[1]", "row 0 is no object"),
-        ("rows.json", '{"dataframe_split": {"columns": ["a"], "data": [[1, 2]]}}', "can't be read"),
-        ("rows.jsonl", '{"a": 1}\n{"a"\n', "is no valid JSON"),
-        ("rows.parquet", "PAR", "can't be read"),
+        ("rows.json", "[1]", r"row 0 \(counted from 0\) is no object"),
+        ("rows.json", '{"dataframe_split": {"columns": ["a"], "data": [[1, 2]]}}', "row 0 .* is no list of 1 values"),
+        ("rows.json", '{"dataframe_split": {"data": [[1, 2]]}}', "must have a list of names"),
+        ("rows.json", '{"dataframe_split": 1}', "must have a list of names"),
+        ("rows.json", '{"inputs": {"a": [1], "b": 2}}', "all of one length"),
+        ("rows.json", '{"inputs": {"a": [1], "b": [1, 2]}}', "all of one length"),
+        ("rows.json", "[" * 100_000, "nested too deeply"),
+        ("rows.json", "[" + "9" * 5000 + "]", "too many digits"),
+        ("rows.jsonl", '{"a": 1}\n{"a"\n', r"is no valid JSON: .* \(line 2, column"),
+        ("rows.parquet", "PAR", "is no Parquet file, for it doesn't begin as one"),
+        ("rows.parquet", "PAR1xxxxxxxx", "is Parquet that was cut short"),
+        ("rows.parquet", "PAR1xxxxxPAR1", "is damaged Parquet"),
+        ("rows.parquet", "a,b\n", "is no Parquet file"),
+        ("rows.parquet", '{"a": 1}', "is no Parquet file, but JSON"),
     ],
 )
 def test_file_that_can_not_be_read_is_named(tmp_path: Path, name: str, text: str | bytes, said: str):
@@ -72,6 +88,21 @@ def test_file_that_can_not_be_read_is_named(tmp_path: Path, name: str, text: str
 
     with pytest.raises(DataError, match=f"{name}.*{said}"):
         sent(file)
+
+
+def test_bytes_in_a_column_that_the_model_takes_are_refused(tmp_path: Path):
+    pq.write_table(pa.table({"a": pa.array([b"\xff"])}), tmp_path / "rows.parquet")
+
+    with pytest.raises(DataError, match=r"rows\.parquet can't be read: column 'a' has values of the type binary"):
+        sent(tmp_path / "rows.parquet")
+
+
+@pytest.mark.parametrize("name", ["rows.json", "rows.jsonl", "rows.csv"])
+def test_byte_order_mark_is_read_over_in_every_form(tmp_path: Path, name: str):
+    text = {"rows.json": '[{"a": 1}]', "rows.jsonl": '{"a": 1}\r\n', "rows.csv": "a\r\n1\r\n"}[name]
+    (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + text.encode())
+
+    assert sent(tmp_path / name)[0] == (b"a\r\n1\r\n" if name == "rows.csv" else b'{"dataframe_records": [{"a": 1}]}')
 
 
 def test_what_can_not_be_asked_for_is_refused(tmp_path: Path):
@@ -94,7 +125,7 @@ def test_file_without_a_column_of_the_models_is_told_from_one_without_rows(tmp_p
     with pytest.raises(DataError, match=r"has no column that the model takes. It has 'route;load'; the model takes 'route', 'load'.*comma"):
         open_rows(file, ["route", "load"])
 
-    for name, text in {"empty.csv": "", "header.csv": "route,load\n", "none.json": "[]", "none.jsonl": ""}.items():
+    for name, text in {"header.csv": "route,load\n", "none.json": "[]", "none.jsonl": ""}.items():
         (tmp_path / name).write_text(text)
         assert next_rows(tmp_path / name, open_rows(tmp_path / name, ["route", "load"]), 10) == []
 

@@ -70,6 +70,26 @@ def test_file_with_rows_that_can_not_be_used_is_refused_whole(trial: Trial, tmp_
     assert trial.lake.resolve("main") == before
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("bad.csv", b"key,minutes\n7,1,\n", "line 2 has 3 fields; the line of names has 2"),
+        ("bad.csv", b'key,minutes\n7,"1\n', "line 2 has a quote that does not end"),
+        ("bad.csv", b"\x1f\x8b\xff", "is gzip-compressed, not text"),
+        ("bad.csv", b"", "has no line of column names"),
+        ("bad.parquet", b"key,minutes\n", "is no Parquet file"),
+    ],
+)
+def test_file_that_can_not_be_read_is_refused_in_our_words(trial: Trial, tmp_path: Path, name: str, content: bytes, said: str):
+    before = trial.lake.resolve("main")
+    (tmp_path / name).write_bytes(content)
+
+    with pytest.raises(DataError, match=rf"{name} {said}.*Nothing was committed"):
+        bring(trial.lake, trial.spec, tmp_path / name)
+
+    assert trial.lake.resolve("main") == before
+
+
 def test_file_that_is_none_is_refused(trial: Trial, tmp_path: Path):
     with pytest.raises(UsageError, match="there is no such file"):
         bring(trial.lake, trial.spec, tmp_path / "gone.csv")
