@@ -215,7 +215,7 @@ def _decompressed(file: Fetched) -> Fetched:
             return file
 
     def decompress(part: Path) -> None:
-        with gzip.open(file.path) as source, part.open("wb") as sink:
+        with gzip.open(file.path, "rb") as source, part.open("wb") as sink:
             shutil.copyfileobj(source, sink, _CHUNK)
 
     return _written(file, file.path.parent / "decompressed" / file.path.name.removesuffix(".gz"), decompress)
