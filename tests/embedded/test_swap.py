@@ -79,7 +79,7 @@ def call(
                 answered.versions[request] = int(version or 0)
             except (OSError, http.client.HTTPException, httpx.HTTPError, AssertionError) as error:
                 answered.wrong.append(f"{make.__name__}: {error!r}")
-            left.wait(random.random() * pause)  # noqa: S311
+            left.wait(random.random() * pause)
 
 
 def test_no_request_is_dropped_and_none_is_missing_from_the_log(ferries: Ferries, local: Callable[[int], LocalSite], home: Path):

@@ -29,7 +29,7 @@ def _validated(arrival: str, layer: str, rows: int) -> Record:
 
 
 def _sample(production: bool) -> list[list[float | None]]:
-    source = random.Random(7)  # noqa: S311 (a sample, no secret)
+    source = random.Random(7)
     rows = []
     for _ in range(2000):
         actual = source.expovariate(1 / 30) - 20
