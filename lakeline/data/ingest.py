@@ -147,11 +147,11 @@ def ingest(dataset: str, arrivals: Sequence[str], run_id: str = "", most: int = 
             there = [arrival for arrival in wanted[: wanted.index(error.arrival)] if arrival in fresh]
             return ingest(dataset, there, run_id) if there else _nothing_next(dataset, base)
         sources = [_source(definition, arrival, fetched[arrival], files[arrival]) for arrival in fresh]
-        claim = _claim(lake, base, fresh, get_settings().run_id or run_id)
+        claim, commit = _claimed_and_committed(lake, base, definition, sources, files, get_settings().run_id or run_id)
         if claim.owner is not None:
             message = f"{dataset}: {_list(fresh)} is already being brought in by run {claim.owner}; nothing was ingested."
             return Ingested("under way", claim.branch, base, [], 0, [], message, claim.owner)
-        branch, commit = claim.branch, _commit(lake, base, claim, definition, sources, files)
+        branch = claim.branch
     rows = sum(source.rows for source in sources)
     left_out = _left_out({source.url: source.left_out for source in sources})
     message = " ".join([f"{dataset}: {rows:,} rows of {_list(fresh)} are on branch {branch}.", *left_out])
@@ -225,11 +225,30 @@ class _Claim:
     owner: str | None = None
 
 
+def _claimed_and_committed(
+    lake: Lake, base: CommitId, definition: Definition, sources: list[Source], files: dict[str, RawFile], run: str
+) -> tuple[_Claim, CommitId]:
+    """Claim a delivery and commit it; a run that was too slow, and whose branch another has taken over, looks again at whose it is."""
+    arrivals = [source.arrival for source in sources]
+    claim = _claim(lake, base, arrivals, run)
+    for again in (True, False):
+        if claim.owner is not None:
+            break
+        try:
+            return claim, _commit(lake, base, claim, definition, sources, files)
+        except (LakeConflict, LakeNotFound):
+            if not again:
+                raise
+            claim = _claim(lake, base, arrivals, run)
+    return claim, base
+
+
 def _claim(lake: Lake, base: CommitId, arrivals: list[str], run: str) -> _Claim:
     """Make a branch for a delivery, unless another run that is under way has one. To make a branch is atomic: it is the claim.
 
     What ended runs have left of the same delivery goes; a branch whose run is nobody's that is known here is left alone, and this
-    delivery gets one with a number.
+    delivery gets one with a number. A branch that stays without a commit is of a run that was killed, or is slow: it is taken over, and
+    of two that commit to it, one does.
     """
     name = delivery_branch(arrivals)
     until = time.monotonic() + _PATIENCE
@@ -240,7 +259,8 @@ def _claim(lake: Lake, base: CommitId, arrivals: list[str], run: str) -> _Claim:
         if any(owner is None for owner in owners.values()) and time.monotonic() < until:
             time.sleep(0.1)
             continue
-        ended: list[Branch] = []
+        ended = [others[branch] for branch, owner in owners.items() if owner is None and others[branch].head != base]
+        empty = next((branch for branch, owner in owners.items() if owner is None and others[branch].head == base), None)
         for branch, owner in owners.items():
             state = owner is not None and owner != run and under_way(owner)
             if owner and state:
@@ -251,9 +271,10 @@ def _claim(lake: Lake, base: CommitId, arrivals: list[str], run: str) -> _Claim:
             _supersede(lake, branch)
             others.pop(branch.name)
         names = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
-        branch = next(branch for branch in names if branch not in others)
+        branch = empty or next(branch for branch in names if branch not in others)
         try:
-            lake.create_branch(branch, base)
+            if branch not in others:
+                lake.create_branch(branch, base)
         except LakeConflict:  # another run was faster
             continue
         for left in (left for left in ended if owners[left.name] != run):

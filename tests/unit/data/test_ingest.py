@@ -143,13 +143,24 @@ def test_arrival_that_was_not_published_is_ingested_anew(lake: Lake):
     assert lake.resolve(again.branch) == again.commit
 
 
-def test_branch_that_a_crash_left_before_its_commit_is_no_hindrance(lake: Lake, monkeypatch: pytest.MonkeyPatch):
+def test_branch_that_a_crash_left_before_its_commit_is_taken_over(lake: Lake, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("lakeline.data.ingest._PATIENCE", 0.0)
     lake.create_branch("ingest-m01", "main")
 
     result = ingest("things", ["m01"])
 
-    assert (result.status, result.branch) == ("new", "ingest-m01_2")
+    assert (result.status, result.branch) == ("new", "ingest-m01")
+    assert [branch.name for branch in lake.branches()] == ["ingest-m01", "main"]
+
+
+def test_branch_that_a_crash_left_at_an_older_commit_goes(lake: Lake, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("lakeline.data.ingest._PATIENCE", 0.0)
+    lake.create_branch("ingest-m01", "main")
+    lake.commit("main", {"note": b"later"}, "Note")
+
+    result = ingest("things", ["m01"])
+
+    assert [branch.name for branch in lake.branches()] == [result.branch, "main"]
 
 
 @pytest.fixture
@@ -203,7 +214,12 @@ def test_branch_of_a_run_that_nobody_knows_here_is_left_alone(lake: Lake, runs: 
     assert lake.resolve(elsewhere.branch) == elsewhere.commit
 
 
-def test_of_runs_that_ingest_at_once_one_brings_the_arrival_in(lake: Lake, runs: ExitStack):
+@pytest.mark.parametrize("patience", [2.0, 0.0])
+def test_of_runs_that_ingest_at_once_one_brings_the_arrival_in(
+    lake: Lake, runs: ExitStack, patience: float, monkeypatch: pytest.MonkeyPatch
+):
+    """Without patience the other takes the branch over, and who commits second is told that it is no longer its own."""
+    monkeypatch.setattr("lakeline.data.ingest._PATIENCE", patience)
     with ThreadPoolExecutor(2) as pool:
         results = list(pool.map(lambda run: ingest("things", ["m01"], run), ["data-1", "data-2"]))
 
