@@ -17,7 +17,7 @@ from lakeline.errors import UsageError
 if TYPE_CHECKING:
     from lakeline.data.spec import ArrivalParameter, Column, DatasetSpec, Scalar, Table
 
-OPTIONS = frozenset({"arrival", "dataset", "help", "json", "lake", "ref", "timeout", "trials", "version", "wait"})
+OPTIONS = frozenset({"arrival", "dataset", "help", "json", "lake", "most", "ref", "timeout", "trials", "version", "wait"})
 """Options of `lakeline run` and `lakeline submit`, which no arrival parameter can be asked for by."""
 
 _LONGEST_ID = 150  # it names files and branches

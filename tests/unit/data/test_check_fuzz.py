@@ -55,7 +55,7 @@ STATEMENTS = [
     "SELECT getvariable('nothing') AS kind, size FROM raw", "SELECT ? AS kind, size FROM raw", "SELECT $1", "SELECT kind, 1/0 AS size",
     "SELECT error('x') AS kind, size FROM raw", "SELECT 'x'::INTEGER AS size, kind FROM raw",
     "SELECT kind, size::HUGEINT AS size FROM raw", "SELECT [1] AS kind, {} AS size", "SELECT kind, size FROM raw ORDER BY random()",
-    "WITH RECURSIVE a AS (SELECT 1 UNION ALL SELECT 1 FROM a) SELECT * FROM a LIMIT 1", "SELECT " + "(" * 2000 + "1",
+    "WITH RECURSIVE a AS (SELECT 1 UNION ALL SELECT 1 FROM a) SELECT * FROM a LIMIT 1", "SELECT " + "(" * 200 + "1",
 ]
 # fmt: on
 ROWS_DECIDE = re.compile(r"error\(|::|/ ?0|COLUMNS|make_|strftime")
@@ -158,7 +158,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Any:
     get_settings.cache_clear()
 
 
-QUICK = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 LONG = settings(QUICK, max_examples=1500, derandomize=False, phases=[Phase.explicit, Phase.generate])  # to shrink takes longer than to read
 TEXTS = [THINGS, *(path.read_text(encoding="utf-8") for path in sorted(SHIPPED.glob("*/dataset.yaml")))]
 
