@@ -1,6 +1,7 @@
 """Errors that a person can act on: each says what was wrong, where, and what to do."""
 
 import contextlib
+import errno
 import json
 import os
 import sys
@@ -93,6 +94,10 @@ class DeploymentUnderWay(ServingError):
 _LEFT = "Nothing was left half-done; run the same command again to go on."
 
 
+MORE_MEMORY = "Give it more (a limit of this shell or container, other programs), or learn from fewer rows."
+"""What to do where memory runs out."""
+
+
 class Interrupted(BaseException):
     """Ctrl-C or a request to end; not a KeyboardInterrupt, which typer would answer with its own words.
 
@@ -108,6 +113,11 @@ class Interrupted(BaseException):
         super().__init__(number)
         self.number = number
         self.left = _LEFT
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error says that a disk is full, or a quota used up."""
+    return isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
 
 
 def describe(error: BaseException) -> str:
@@ -126,13 +136,13 @@ def describe(error: BaseException) -> str:
     """
     if isinstance(error, LakelineError):
         return str(error)
-    if isinstance(error, Interrupted):
-        return f"interrupted. {error.left}"
-    if isinstance(error, KeyboardInterrupt):
-        return f"interrupted. {_LEFT}"
-    if isinstance(error, OSError) and error.errno == 28:  # noqa: PLR2004 (ENOSPC)
-        where = f" ({error.filename})" if error.filename else ""
-        return f"the disk is full{where}. Nothing was merged or promoted. Free some space and run the same command again."
+    if isinstance(error, (Interrupted, KeyboardInterrupt)):
+        return f"interrupted. {getattr(error, 'left', _LEFT)}"
+    if is_full(error):
+        where = f": {error.filename}" if isinstance(error, OSError) and error.filename else ""
+        return f"the disk is full{where}. Nothing was left half-done: free some space and run the same command again."
+    if isinstance(error, MemoryError):
+        return f"memory ran out{f' ({error})' if str(error) else ''}. {MORE_MEMORY}"
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
     return f"{type(error).__name__}: {error}"
@@ -144,7 +154,7 @@ def _explain_on_exit(kind: type[BaseException], error: BaseException, trace: Tra
     In a pod the sentence goes to the container's termination message, which Argo shows, and whose `"retry": false` tells it not to
     try again; on a laptop to the file named by LAKELINE_TERMINATION_LOG, from which the command line reads why a step failed.
     """
-    known = isinstance(error, (LakelineError, KeyboardInterrupt)) or (isinstance(error, OSError) and error.errno == 28)  # noqa: PLR2004
+    known = isinstance(error, (LakelineError, KeyboardInterrupt, MemoryError)) or is_full(error)
     if known:
         print(f"lakeline: {describe(error)}", file=sys.stderr)
     else:

@@ -21,24 +21,26 @@ def code_version() -> str:
     -------
     str
         LAKELINE_CODE_VERSION, which images set; else the git commit of the checkout, with "-dirty" after it if tracked files
-        differ from it; else the version of the package.
+        differ from it; else the version of the package. Where there is a checkout whose commit can't be had, it says so, and why.
     """
     said = os.environ.get("LAKELINE_CODE_VERSION")
     if said:
         return said
-    if (_CHECKOUT / ".git").exists():
-        commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
-        if commit:
-            return f"{commit}-dirty" if changes else commit
-    return __version__
+    if not (_CHECKOUT / ".git").exists():
+        return __version__
+    try:
+        commit = _git("rev-parse", "HEAD")
+        return f"{commit}-dirty" if _git("status", "--porcelain", "--untracked-files=no") else commit
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        why = getattr(error, "stderr", None) or str(error)
+        return f"{__version__} (commit unknown: {' '.join(why.split())[:200]})"
 
 
 def _git(*arguments: str) -> str:
-    try:
-        done = subprocess.run(["git", "-C", str(_CHECKOUT), *arguments], capture_output=True, encoding="utf-8", timeout=20, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    """Ask git about this checkout, whoever it belongs to: not about the one that GIT_DIR names, nor about a folder above."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_") or name.startswith("GIT_CONFIG_")}
+    command = ["git", f"--git-dir={_CHECKOUT / '.git'}", f"--work-tree={_CHECKOUT}", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", timeout=20, check=True).stdout.strip()
 
 
 def packages() -> str:

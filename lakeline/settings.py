@@ -1,6 +1,7 @@
 """Settings of a process, read once at its edge from the environment."""
 
 import functools
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +16,12 @@ _PROJECT = Path(__file__).resolve().parent.parent
 
 def _default_home() -> Path:
     """State of a checkout stays in the checkout; an installed package keeps it in the user's home."""
-    return _PROJECT / ".lakeline" if (_PROJECT / "pyproject.toml").is_file() else Path.home() / ".lakeline"
+    if (_PROJECT / "pyproject.toml").is_file():
+        return _PROJECT / ".lakeline"
+    try:
+        return Path.home() / ".lakeline"
+    except RuntimeError:
+        raise UsageError("there is no home folder here: HOME isn't set. Name a folder to keep all in: LAKELINE_HOME") from None
 
 
 def bearer(token: str) -> str:
@@ -43,7 +49,7 @@ class Settings(BaseSettings):
     lakeFS is found by the lakeFS client's own settings (LAKECTL_SERVER_ENDPOINT_URL, ~/.lakectl.yaml, ...).
     """
 
-    model_config = SettingsConfigDict(env_prefix="LAKELINE_", extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(env_prefix="LAKELINE_", extra="ignore", populate_by_name=True, env_ignore_empty=True)
 
     home: Path = Field(default_factory=_default_home)
     lake: Literal["git", "lakefs"] = "git"
@@ -66,6 +72,25 @@ class Settings(BaseSettings):
     serving_token: SecretStr | None = None
     serving_port: int = Field(default=8080, ge=1, le=65535)
     predictions: str | None = None
+
+    @field_validator("home", "data", "datasets")
+    @classmethod
+    def _placed(cls, folder: Path | None) -> Path | None:
+        """Expand `~`, which no shell does within quotes, and go on from where the command was started."""
+        if folder is None:
+            return None
+        try:
+            os.fsencode(folder).decode()
+            return folder.expanduser().absolute()
+        except UnicodeError:
+            raise ValueError("can't be: its name isn't UTF-8, which MLflow's store needs. Name another folder") from None
+        except RuntimeError:
+            raise ValueError(f"is {str(folder)!r}, and there is no such user's home here. Name the folder itself") from None
+
+    @field_validator("predictions")
+    @classmethod
+    def _found(cls, folder: str | None) -> str | None:
+        return os.path.expanduser(folder) if folder and folder.startswith("~") else folder  # noqa: PTH111 (a URL as well)
 
     @field_validator("serving_token")
     @classmethod

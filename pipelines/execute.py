@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lakeline.data.arrivals import NEXT
+from lakeline.errors import describe
 from lakeline.lake.server import serving
 from lakeline.registry.location import follow_and_say
 from lakeline.registry.peek import sqlite_path
 from lakeline.settings import get_settings
-from pipelines.local import SERVING_PIPELINES, LocalRun, run_locally
+from pipelines.local import SERVING_PIPELINES, LocalRun, read_json, run_locally
 from pipelines.served import served
 from pipelines.show import Console, Steps
 
@@ -74,6 +76,8 @@ def execute(pipeline: str, arguments: Mapping[str, Any], console: Console) -> di
     what = ", ".join(arguments.get("arrivals") or []) if pipeline != "training" else f"from {arguments['ref']}"
     what = f"version {arguments['version']}" if arguments.get("version") else what
     console.say(f"[bold]{pipeline}[/bold] {' '.join(filter(None, (arguments['dataset'], what)))}")
+    if os.environ.get("MLFLOW_RUN_ID"):
+        console.say(f"MLFLOW_RUN_ID is {os.environ['MLFLOW_RUN_ID']}, which is no run of this pipeline: it is left out.")
     store = sqlite_path(get_settings().mlflow_uri)
     if store is not None:
         follow_and_say(store)
@@ -101,13 +105,19 @@ def _result(run: LocalRun, arguments: Mapping[str, Any]) -> dict[str, Any]:
         "error": run.error,
         "seconds": run.seconds,
     }
-    _report(run, record)
+    said = [_message(run, outputs, arguments, data.get("left_out") or [])]
+    try:
+        _report(run, record)
+    except OSError as error:  # the run is what it is without it
+        run.report.unlink(missing_ok=True)
+        if run.status == "succeeded":  # or the error says why already
+            said.append(f"The report can't be written: {describe(error)}")
     return {
         "pipeline": run.pipeline,
         "dataset": arguments["dataset"],
         "status": run.status,
         "error": run.error,
-        "message": _message(run, outputs, arguments, data.get("left_out") or []),
+        "message": " ".join(filter(None, said)) or None,
         "data_commit": data.get("commit") or resolved.get("commit") or ingested.get("commit"),
         "arrivals": [arrival["id"] for arrival in arrivals],
         "rows_raw": _sum(arrivals, "rows_raw"),
@@ -138,7 +148,7 @@ def _record(run: LocalRun) -> dict[str, Any]:
     for step in ("promote", "publish"):
         path = run.outputs.get(step, {}).get("record")
         if path and Path(path).is_file():
-            return json.loads(Path(path).read_text(encoding="utf-8"))
+            return read_json(Path(path))
     return {}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lakeline.errors import LakelineError
+from lakeline.errors import MORE_MEMORY, LakelineError, describe, is_full
 from lakeline.interpreter import python
 from lakeline.liveness import alive
 from lakeline.settings import get_settings
@@ -30,6 +31,13 @@ SERVING_PIPELINES = ("deployment", "experiment")
 """Those that are about what serves, not about rows."""
 
 _TASK = re.compile(r"Executing task \x1b\[96m'([^']+)'|Task \x1b\[96m'([^']+)'\x1b\[0m finished with status \x1b\[91m")
+
+
+_ROOM = 2**16
+"""Bytes without which a step can't say why it fails."""
+
+_SIGNALLED = 128
+"""What a shell adds to the number of the signal that ended a command."""
 
 
 @dataclass(frozen=True)
@@ -89,14 +97,26 @@ def run_locally(pipeline: str, arguments: Mapping[str, Any], on_progress: Callab
     LocalRun
         Also when a step failed: then `error` says why.
     """
-    run = LocalRun(new_run_id(pipeline), pipeline, Path())
-    run.folder = get_settings().runs.resolve() / run.id
+    run_id = new_run_id(pipeline)
+    run = LocalRun(run_id, pipeline, get_settings().runs.resolve() / run_id)
+    try:
+        return _run_in_process(run, arguments, on_progress)
+    except OSError as error:
+        if not is_full(error):
+            raise
+        run.error, run.error_type = describe(error), type(error).__name__
+        return run
+
+
+def _run_in_process(run: LocalRun, arguments: Mapping[str, Any], on_progress: Callable[[Progress], None]) -> LocalRun:
+    pipeline = run.pipeline
     run.folder.mkdir(parents=True)
     (run.folder / "arguments.json").write_text(json.dumps(dict(arguments)), encoding="utf-8")
     reason = run.folder / "error.json"
     scratch = run.folder / "tmp"  # kfp leaves a folder there for each step
     scratch.mkdir()
-    environment = os.environ | {
+    # Only Kubeflow's plugin names a run of ours, in a pod: here it is left from something else.
+    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_RUN_ID"} | {
         "LAKELINE_RUN_ID": run.id,
         "LAKELINE_TERMINATION_LOG": str(reason),
         "TMPDIR": str(scratch),
@@ -127,10 +147,37 @@ def run_locally(pipeline: str, arguments: Mapping[str, Any], on_progress: Callab
     run.status = "succeeded" if child.returncode == 0 else "failed"
     run.outputs = _outputs(run.folder / "steps")
     if run.status == "failed":
-        told = json.loads(reason.read_text(encoding="utf-8")) if reason.is_file() else {}
-        run.error = told.get("message") or f"the run ended with code {child.returncode}. See {run.log}"
+        told = read_json(reason)
+        run.error = told.get("message") or _unsaid(run, child.returncode)
         run.error_type = told.get("type")
     return run
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What a step left; empty where it left nothing, or a disk that was full cut it short."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _unsaid(run: LocalRun, code: int) -> str:
+    """Why a run failed that could say nothing itself."""
+    if shutil.disk_usage(run.folder).free < _ROOM:
+        return describe(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(run.folder)))
+    if code < 0:
+        return f"the run was ended by {_signal(-code)}. See {run.log}"
+    return f"the run ended with code {code}. See {run.log}"
+
+
+def _signal(number: int) -> str:
+    """Name of a signal, and what it most likely means."""
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        name = f"signal {number}"
+    likely = number in {signal.SIGKILL, signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS}
+    return f"{name}, most likely because memory ran out. {MORE_MEMORY}" if likely else f"{name}."
 
 
 def _follow(run: LocalRun, child: subprocess.Popen[bytes]) -> Iterator[Progress]:
@@ -174,7 +221,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 def _outputs(steps: Path) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for path in sorted(steps.rglob("executor_output.json"), key=lambda path: path.stat().st_mtime):
-        output = json.loads(path.read_text(encoding="utf-8"))
+        output = read_json(path)
         values = dict(output.get("parameterValues", {}))
         for name, artifacts in output.get("artifacts", {}).items():
             for artifact in artifacts.get("artifacts", []):
@@ -198,7 +245,9 @@ def _run(pipeline: str, folder: Path) -> None:
     import importlib
 
     from kfp import local
+    from kfp.local import subprocess_task_handler
 
+    subprocess_task_handler.run_local_subprocess = _noting_signals(subprocess_task_handler.run_local_subprocess)
     arguments = json.loads((folder / "arguments.json").read_text(encoding="utf-8"))
     function = getattr(importlib.import_module(f"pipelines.{pipeline}"), pipeline)
     leave_out_pods(function)
@@ -209,6 +258,21 @@ def _run(pipeline: str, folder: Path) -> None:
         raise SystemExit(str(error)) from None
     except LakelineError as error:
         raise SystemExit(str(error)) from None
+
+
+def _noting_signals(run_step: Callable[..., int]) -> Callable[..., int]:
+    """Have a step that a signal ended, and that could not say so itself, leave the reason: kfp knows only that it failed."""
+
+    def run(full_command: list[str], env_vars: dict[str, str] | None = None) -> int:
+        code = run_step(full_command=full_command, env_vars=env_vars)
+        number = -code if code < 0 else code - _SIGNALLED
+        reason = Path(os.environ["LAKELINE_TERMINATION_LOG"])
+        if 0 < number < signal.NSIG and number != signal.SIGINT and not reason.exists():
+            message = f"{full_command[-1]} was ended by {_signal(number)}"
+            reason.write_text(json.dumps({"type": "Killed", "message": message}), encoding="utf-8")
+        return code
+
+    return run
 
 
 def leave_out_pods(pipeline: GraphComponent) -> None:

@@ -110,7 +110,7 @@ def ready(client: Client, pipeline: str) -> PinnedVersion:
 
     package = compiled(pipeline)
     digest = hashlib.sha256(package.encode()).hexdigest()
-    commit, dirty, _ = code_version().partition("-dirty")
+    commit, dirty, _ = code_version().partition(" ")[0].partition("-dirty")
     name = commit[:_SHORT] + dirty
     said = f"{_image(package)} sha256:{digest}"
     with speaking():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from lakeline.errors import RegistryError
 from lakeline.lineage import code_version, person
 
 if TYPE_CHECKING:
@@ -22,10 +23,25 @@ def injected_run(client: MlflowClient) -> str | None:
     """Id of the MLflow run that Kubeflow Pipelines' plugin made for this pipeline run, if the environment says so.
 
     MLFLOW_RUN_ID names the run of this step, which is nested in that of the pipeline run, perhaps through a loop or a condition.
+
+    Raises
+    ------
+    RegistryError
+        If MLflow has no such run.
     """
+    from mlflow.exceptions import MlflowException
+
     run_id = os.environ.get("MLFLOW_RUN_ID")
     while run_id:
-        outer = client.get_run(run_id).data.tags.get(PARENT)
+        try:
+            outer = client.get_run(run_id).data.tags.get(PARENT)
+        except MlflowException as error:
+            if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+                raise
+            raise RegistryError(
+                f"MLFLOW_RUN_ID is {os.environ['MLFLOW_RUN_ID']}, and MLflow has no run {run_id}: the variable is left from something "
+                "else, or names a run of another server. Unset it, and run the same command again."
+            ) from None
         if not outer:
             return run_id
         run_id = outer

@@ -18,6 +18,7 @@ import pytest
         ("lakeline.errors.LakeUnavailable('lakeFS is out of reach')", True),
         ("lakeline.errors.RegistryError('MLflow is out of reach')", True),
         ("OSError(28, 'No space left on device')", True),
+        ("MemoryError('Unable to allocate 3 GiB')", True),
         ("ZeroDivisionError('a bug')", True),
     ],
 )

@@ -9,6 +9,8 @@ import pytest
 from lakeline.errors import RegistryError
 from lakeline.lake import open_lake
 from lakeline.registry import models, version_info
+from lakeline.registry.runs import injected_run
+from lakeline.registry.store import connect
 
 
 def test_a_run_is_logged_whole_with_a_nested_run_for_each_trial(world: Any):
@@ -164,3 +166,10 @@ def test_a_report_is_kept_with_the_run(world: Any, tmp_path: Path):
     info.log_report(tmp_path / "page.html")
 
     assert "report.html" in {file.path for file in world.client.list_artifacts(info.run_id)}
+
+
+def test_run_id_that_is_left_from_something_else_is_named(store: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MLFLOW_RUN_ID", "deadbeef" * 4)
+
+    with pytest.raises(RegistryError, match=r"MLFLOW_RUN_ID is deadbeef.*, and MLflow has no run .* Unset it"):
+        injected_run(connect())
