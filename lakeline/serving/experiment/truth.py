@@ -87,10 +87,11 @@ def bring(lake: Lake, spec: DatasetSpec, path: Path) -> tuple[CommitId, int]:
 
 
 def _ids(columns: list[str], target: str, path: Path) -> list[str]:
-    if target in columns and "key" in columns and "request_id" not in columns:
+    others = [name for name in columns if name != target]
+    if target in columns and "key" in others and "request_id" not in others:
         return ["key"]
-    if target in columns and "request_id" in columns and "key" not in columns:
-        return ["request_id", "row"] if "row" in columns else ["request_id"]
+    if target in columns and "request_id" in others and "key" not in others:
+        return ["request_id", "row"] if "row" in others else ["request_id"]
     raise UsageError(f"{path}: has the columns {', '.join(columns)}; needed are {target}, and key or request_id (with row) but not both.")
 
 
@@ -188,8 +189,9 @@ def _changes(lake: Lake, spec: DatasetSpec, commit: Commit) -> list[Change]:
 def _said(database: duckdb.DuckDBPyConnection, spec: DatasetSpec, origin: str, file: Path, brought: bool) -> str:
     """SQL of what a file says."""
     columns = {str(row[0]) for row in database.execute("DESCRIBE SELECT * FROM read_parquet(?)", [str(file)]).fetchall()}
-    if brought and "request_id" in columns:
-        kind, key, row = ("row", "request_id", '"row"') if "row" in columns else ("request", "request_id", "0")
+    ids = columns - {spec.target.column}
+    if brought and "request_id" in ids:
+        kind, key, row = ("row", "request_id", '"row"') if "row" in ids else ("request", "request_id", "0")
     else:
         kind, key, row = "key", "key" if brought else str(spec.experiment.key), "0"
     missing = [name for name in (key, spec.target.column) if name not in columns]

@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from lakeline.data.spec import Target
 from lakeline.errors import DataError, UsageError
 from lakeline.events.deliveries import fate
 from lakeline.serving.experiment.truth import bring, truth_since
@@ -35,6 +36,18 @@ def test_parquet_with_requests_and_rows_is_taken_too(trial: Trial, tmp_path: Pat
     bring(trial.lake, trial.spec, path)
     said = truth_since(trial.lake, trial.spec, 0).to_pylist()
     assert [(each["kind"], each["id"], each["row"]) for each in said] == [("row", "a", 0), ("row", "a", 1)]
+
+
+@pytest.mark.parametrize("target", ["row", "key"])
+def test_target_may_be_called_as_an_id_is(trial: Trial, tmp_path: Path, target: str):
+    spec = trial.spec.model_copy(update={"target": Target(column=target)})
+    path = tmp_path / "july.csv"
+    path.write_text(f"request_id,{target}\na,12.5\n")
+
+    bring(trial.lake, spec, path)
+
+    said = truth_since(trial.lake, spec, 0).to_pylist()
+    assert [(each["kind"], each["id"], each["row"], each["target"]) for each in said] == [("request", "a", 0, 12.5)]
 
 
 @pytest.mark.parametrize(
