@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lakeline.data.arrivals import ID, NEXT, arrival_id, arrival_parameters, examples
 from lakeline.data.consistency import Flaw, templates, uses
+from lakeline.data.names import alike
 from lakeline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -183,6 +184,8 @@ def _table(path: _Path, table: Table) -> Iterator[Flaw]:
         if not name:
             yield Flaw(path, "a column has a name")
         yield from _column((*path, name), column, table.minimum_rows)
+    for name, others in alike(name for name, column in table.columns.items() if not column.regex).items():
+        yield Flaw((*path, others[0]), f"differs from {name!r} in case only, which SQL doesn't tell apart")
 
 
 def _column(path: _Path, column: Column, rows: int) -> Iterator[Flaw]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lakeline.data.arrivals import arrival_id, example, examples
 from lakeline.data.mistakes import Lines, Mistake
+from lakeline.data.names import spelled
 from lakeline.data.quoting import literal, quote
 from lakeline.data.sql import describe_sql
 
@@ -121,6 +122,8 @@ def _sentence(error: Exception) -> str:
 
 
 def _compare(clean: dict[str, Column], produced: dict[str, str], *, strict: bool, typed: bool, origin: str) -> list[Mistake]:
+    produced = dict(zip(spelled(list(produced), clean), produced.values(), strict=True))
+
     def of(name: str) -> list[str]:
         """Columns of the result that a name of clean.columns stands for."""
         return [one for one in produced if one == name or (clean[name].regex and re.fullmatch(name, one))]

@@ -144,6 +144,20 @@ def test_mistake_in_the_transform_is_found_without_data(things: Any, sql: str, s
     assert any(line.startswith(said) for line in lines), lines
 
 
+@pytest.mark.parametrize("sql", ["SELECT KIND, SIZE FROM raw", "SELECT Kind AS kind, sum(size) OVER () AS Size FROM raw"])
+def test_result_has_the_names_of_the_spec_where_they_differ_in_case_only(things: Any, sql: str):
+    """DuckDB calls a column as the table does, whatever the SQL calls it."""
+    things.define(sql=sql)
+
+    assert check("things").spec.name == "things"
+
+
+def test_columns_whose_names_differ_in_case_only_are_a_mistake(things: Any):
+    lines = mistakes(things, ("    count: {", "    Kind: { type: text }\n    count: {"))
+
+    assert lines == ["dataset.yaml line 19: raw.columns.Kind: differs from 'kind' in case only, which SQL doesn't tell apart"]
+
+
 def test_mistake_in_where_is_found_without_data(things: Any):
     (line,) = mistakes(things, ("  format: csv", "  format: csv\n  where: mnth = {month}"))
 
