@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lakeline.data import spec
+from lakeline.data.names import alike, declared, numbered
 from lakeline.errors import DataError
 
 if TYPE_CHECKING:
@@ -28,10 +29,14 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
     from lakeline.data.rules import Rule
+    from lakeline.data.spec import ColumnType
 
 CHUNK = 131_072
 SAMPLES = 20
 _LONGEST_TEXT = 200
+
+_BOUNDED = {"number", "timestamp"}
+"""Types which not every value of the Arrow type has a place in."""
 
 JsonValue = str | int | float | bool | None
 
@@ -101,7 +106,8 @@ def check_table(path: Path, table: spec.Table, *, text_may_parse: bool = True) -
     table
         What it must be.
     text_may_parse
-        Whether text whose every value parses will do where the spec says number, integer, timestamp or boolean.
+        Whether text whose every value parses will do where the spec says number, integer, timestamp or boolean. That is so of raw
+        rows; clean ones must fit the type that the declared one is stored as.
 
     Returns
     -------
@@ -126,30 +132,30 @@ def check_table(path: Path, table: spec.Table, *, text_may_parse: bool = True) -
 def _check_file(path: Path, file: pq.ParquetFile, table: spec.Table, *, text_may_parse: bool) -> TableReport:
     from lakeline.data import rules
 
+    names: list[str] = file.schema_arrow.names
     stored: Mapping[str, pa.DataType] = {part.name: part.type for part in file.schema_arrow}
     rows: int = file.metadata.num_rows
-    names: list[str] = file.schema_arrow.names
-    columns = _columns(table, names)
+    columns = declared(table, names)
     checks = _check_shape(table, columns, names, rows)
+    twins = {name for first, others in alike(names).items() for name in (first, *others)}
     asked: list[Rule] = []
+    converted: dict[str, ColumnType] = {}
     for name, column in columns.items():
+        if name in twins:
+            continue
         problem = rules.stored_as(name, column, stored[name], text_may_parse=text_may_parse)
         if problem:
             checks.append(Check(f"{name} is {rules.KINDS.get(column.type, column.type)}", name, rows, problem=problem))
             continue
         asked += rules.rules(name, column, stored[name])
+        if not text_may_parse:
+            converted[name] = column.type
     checks += _check_values(file, asked)
-    checks += [_check_unique(path, name) for name, column in columns.items() if column.unique]
+    failed = {check.text for check in checks if check.failing}
+    fitting: dict[str, ColumnType] = {name: kind for name, kind in converted.items() if f"{name} is {rules.KINDS.get(kind)}" not in failed}
+    checks += _check_conversion(file, fitting)
+    checks += [_check_unique(path, names, name) for name, column in columns.items() if column.unique and name not in twins]
     return TableReport(rows, tuple(checks))
-
-
-def _columns(table: spec.Table, names: Sequence[str]) -> dict[str, spec.Column]:
-    """Columns of the file that the spec names, in the spec's order; a name may be a regular expression, but a plain one comes first."""
-    found = {name: column for name, column in table.columns.items() if name in names and not column.regex}
-    for pattern, column in table.columns.items():
-        if column.regex:
-            found |= {name: column for name in names if name not in found and re.fullmatch(pattern, name)}
-    return found
 
 
 def _check_shape(table: spec.Table, columns: Mapping[str, spec.Column], names: Sequence[str], rows: int) -> list[Check]:
@@ -164,8 +170,14 @@ def _check_shape(table: spec.Table, columns: Mapping[str, spec.Column], names: S
             like = difflib.get_close_matches(name, unexpected, 1)
             hint = f" (there is {like[0]}, which the spec doesn't name)" if like else ""
             checks.append(Check(f"{name} is there", name, rows, problem=f"column {name} is missing{hint}"))
-    for name in (name for name in columns if names.count(name) > 1):
-        checks.append(Check(f"{name} is there once", name, rows, problem=f"column {name} is there {names.count(name)} times"))
+    for name, others in alike(names).items():
+        if columns.keys().isdisjoint((name, *others)):
+            continue
+        shown = " and ".join(dict.fromkeys([name, *others]))
+        problem = f"column {name} is there {1 + len(others)} times"
+        if any(other != name for other in others):
+            problem = f"columns {shown} differ in case only, and SQL does not tell them apart: rename one, or leave it out"
+        checks.append(Check(f"{name} is there once", name, rows, problem=problem))
     for name in unexpected if table.strict else ():
         checks.append(Check("there are no other columns", name, rows, problem=f"column {name} is not in the spec"))
     return checks
@@ -186,7 +198,7 @@ def _check_values(file: pq.ParquetFile, asked: Sequence[Rule]) -> list[Check]:
     tallies = {rule.text: _Tally() for rule in asked}
     start = 1
     for batch in file.iter_batches(CHUNK, columns=list(dict.fromkeys(rule.column for rule in asked))):
-        frame = _to_pandas(batch)
+        frame = _to_pandas(batch, start)
         try:
             schema.validate(frame, lazy=True, inplace=True)
         except SchemaErrors as errors:
@@ -216,30 +228,90 @@ def _count(tally: _Tally, rule: Rule, frame: pd.DataFrame, batch: pa.RecordBatch
     failing: list[int] = values.index[~rule.ok(values).to_numpy(bool)].tolist()
     tally.failing += len(failing)
     column = batch.column(rule.column)
-    tally.samples += [Sample(start + row, plain(column[row].as_py())) for row in failing[: SAMPLES - len(tally.samples)]]
+    tally.samples += [Sample(start + row, shown(column, row)) for row in failing[: SAMPLES - len(tally.samples)]]
 
 
-def _to_pandas(batch: pa.RecordBatch) -> pd.DataFrame:
-    """Turn a chunk into pandas: decimals as doubles, dictionaries as their values, dates as timestamps."""
+def shown(column: pa.Array, row: int) -> JsonValue:
+    """Value of a row, as `plain` shows it."""
+    value: Any = column[row]
+    try:
+        return plain(value.as_py())
+    except (ValueError, ArithmeticError, LookupError):  # a time that Python has none for, or in a zone that it doesn't know
+        return f"{value.value} ({value.type})"
+
+
+def _to_pandas(batch: pa.RecordBatch, start: int) -> pd.DataFrame:
+    """Turn a chunk into pandas: decimals as doubles, dictionaries as their values, times as those of UTC, dates as times.
+
+    Of a type that has no place in pandas, such as a list, no more is asked than where it is null.
+    """
     import pyarrow as pa
+    import pyarrow.compute
 
-    def plainer(column: pa.Array) -> pa.Array:
-        if pa.types.is_dictionary(column.type):
-            column = column.dictionary_decode()
+    from lakeline.data.rules import family, plainly
+
+    pc: Any = pyarrow.compute  # its functions are made when it is imported
+
+    def plainer(name: str, column: Any) -> pa.Array:
+        column = plainly(column)
+        if family(column.type) == "text":
+            _require_utf8(name, column, start)
+        if family(column.type) == "other":
+            return pc.if_else(column.is_valid(), True, pa.scalar(None, pa.bool_()))
         if pa.types.is_decimal(column.type):
             return column.cast(pa.float64(), safe=False)
+        if pa.types.is_timestamp(column.type):
+            return column.cast(pa.timestamp(column.type.unit))
         return column.cast(pa.timestamp("s")) if pa.types.is_date(column.type) else column
 
-    return pa.RecordBatch.from_arrays([plainer(column) for column in batch.columns], names=batch.schema.names).to_pandas()
+    columns = [plainer(name, column) for name, column in zip(batch.schema.names, batch.columns, strict=True)]
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names).to_pandas()
 
 
-def _check_unique(path: Path, name: str) -> Check:
+def _require_utf8(name: str, column: Any, start: int) -> None:
+    import pyarrow as pa
+
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        for row, value in enumerate(column.cast(pa.large_binary()).to_pylist()):
+            if value is not None and value.decode(errors="replace").encode() != value:
+                raise DataError(
+                    f"column {name} has text that is not UTF-8 (first: row {start + row:,}). Nothing was merged. "
+                    "Write the file with UTF-8 text, and run the arrival again."
+                ) from None
+        raise
+
+
+def _check_conversion(file: pq.ParquetFile, kinds: Mapping[str, ColumnType]) -> list[Check]:
+    """Find the values that have no place in the type that a column is to be stored as."""
+    from lakeline.data.conversion import ARROW, FITS, converted, lost
+
+    schema = file.schema_arrow
+    doubtful: dict[str, ColumnType] = {
+        name: kind for name, kind in kinds.items() if schema.field(name).type != ARROW[kind] or kind in _BOUNDED
+    }
+    if not doubtful:
+        return []
+    tallies = {name: _Tally() for name in doubtful}
+    start = 1
+    for batch in file.iter_batches(CHUNK, columns=list(doubtful)):
+        for name, kind in doubtful.items():
+            column: Any = batch.column(name)
+            failing = lost(column, converted(column, kind)).to_numpy(zero_copy_only=False).nonzero()[0].tolist()
+            tally = tallies[name]
+            tally.failing += len(failing)
+            tally.samples += [Sample(start + row, shown(column, row)) for row in failing[: SAMPLES - len(tally.samples)]]
+        start += batch.num_rows
+    return [Check(f"{name} is {FITS[kind]}", name, tallies[name].failing, tuple(tallies[name].samples)) for name, kind in doubtful.items()]
+
+
+def _check_unique(path: Path, names: Sequence[str], name: str) -> Check:
     """Find the rows whose value an earlier row has; nulls equal nothing."""
     import duckdb
 
-    quoted = '"' + name.replace('"', '""') + '"'
     with duckdb.connect() as connection:
-        source = f"SELECT {quoted} AS v, file_row_number AS n FROM read_parquet($path, file_row_number = true) WHERE v IS NOT NULL"  # noqa: S608
+        source = f"SELECT c{names.index(name)} AS v, file_row_number AS n FROM {numbered('$path', len(names))} WHERE v IS NOT NULL"  # noqa: S608
         found = connection.execute(f"SELECT count(*) - count(DISTINCT v) FROM ({source})", {"path": str(path)}).fetchone()  # noqa: S608
         failing = int(found[0]) if found else 0
         if not failing:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lakeline.data.quoting import quote
+from lakeline.data.names import numbered
 
 if TYPE_CHECKING:
     import duckdb
@@ -41,18 +41,25 @@ def profile(path: Path) -> Profile:
     Returns
     -------
     Profile
-        JSON-able, and the same on every machine: one thread adds up, in the order of the rows. NaN and infinities count as nulls.
+        JSON-able, and the same on every machine: one thread adds up, in the order of the rows. NaN, and numbers
+        beyond ±3.4e38, count as nulls.
     """
     import duckdb
     import pyarrow.parquet as pq
 
-    kinds = {part.name: kind for part in pq.read_schema(path) if (kind := _kind(part.type)) is not None}
+    stored = list(pq.read_schema(path))
+    kinds = {f"c{number}": kind for number, part in enumerate(stored) if (kind := _kind(part.type)) is not None}
     with duckdb.connect(config={"threads": 1}) as connection:
-        connection.read_parquet(str(path)).create_view("rows")
-        asked = [part for name, kind in kinds.items() for part in _aggregates(name, kind)]
-        found = connection.execute(f"SELECT count(*){''.join(', ' + part for part in asked)} FROM rows").fetchone()  # noqa: S608
+        connection.execute("SET TimeZone = 'UTC'")
+        table = numbered("$path", len(stored))
+        asked = [part for column, kind in kinds.items() for part in _aggregates(column, kind)]
+        found = connection.execute(f"SELECT count(*){''.join(', ' + part for part in asked)} FROM {table}", {"path": str(path)}).fetchone()  # noqa: S608
         rows, *values = found or (0,)
-        columns = {name: _column(rows, kind, values, lambda name=name: _values(connection, name)) for name, kind in kinds.items()}
+        columns = {
+            part.name: _column(rows, kinds[column], values, lambda column=column: _values(connection, table, path, column))
+            for part, column in ((part, f"c{number}") for number, part in enumerate(stored))
+            if column in kinds
+        }
     return {"rows": rows, "columns": columns}
 
 
@@ -96,10 +103,11 @@ def _kind(stored: pa.DataType) -> Literal["number", "time", "category"] | None:
     return kinds.get(family(stored))
 
 
-def _aggregates(name: str, kind: str) -> list[str]:
-    column = quote(name)
+def _aggregates(column: str, kind: str) -> list[str]:
+    from lakeline.data.conversion import LARGEST
+
     if kind == "number":
-        value = f"CASE WHEN isfinite({column}::DOUBLE) THEN {column}::DOUBLE END"
+        value = f"CASE WHEN abs({column}::DOUBLE) <= {LARGEST} THEN {column}::DOUBLE END"
         return [f"{function}({value})" for function in ("count", "avg", "var_pop", "min", "max")]
     if kind == "time":
         return [f"count({column})", f"min({column})::VARCHAR", f"max({column})::VARCHAR"]
@@ -118,10 +126,9 @@ def _column(rows: int, kind: str, values: list[Any], categories: Any) -> dict[st
     return column | {"min": values.pop(0), "max": values.pop(0)}
 
 
-def _values(connection: duckdb.DuckDBPyConnection, name: str) -> list[str] | None:
-    found = connection.execute(
-        f"SELECT DISTINCT {quote(name)}::VARCHAR AS v FROM rows WHERE v IS NOT NULL LIMIT {CATEGORIES + 1}"  # noqa: S608
-    ).fetchall()
+def _values(connection: duckdb.DuckDBPyConnection, table: str, path: Path, column: str) -> list[str] | None:
+    query = f"SELECT DISTINCT {column}::VARCHAR AS v FROM {table} WHERE v IS NOT NULL LIMIT {CATEGORIES + 1}"  # noqa: S608
+    found = connection.execute(query, {"path": str(path)}).fetchall()
     return None if len(found) > CATEGORIES else sorted(value for (value,) in found)
 
 

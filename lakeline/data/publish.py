@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from lakeline.data.ingest import note_path
 from lakeline.data.specfile import PINNED_SQL, PINNED_YAML, Definition, pinned_spec
 from lakeline.data.validate import as_json, report_path
-from lakeline.errors import DataError, LakeConflict
+from lakeline.errors import DataError, LakeConflict, SpecError
 from lakeline.lake import Commit, CommitId, Lake, open_lake
 from lakeline.lake.base import MAIN
 
@@ -70,7 +70,7 @@ def publish(
     Raises
     ------
     DataError
-        If a report is missing, is of other rows, or says that a check failed.
+        If a report is missing, is of other rows, or says that a check failed; or if no model could be learned from the rows.
     LakeConflict
         If the branch, or the spec on main, is no longer what was validated; or if main has other content at the same paths.
     """
@@ -136,7 +136,9 @@ def commit_reports(lake: Lake, branch: str, commit: str, arrivals: Sequence[str]
     with tempfile.TemporaryDirectory(prefix="lakeline-") as folder:
         profiles = {arrival: _profile(lake, commit, arrival, Path(folder)) for arrival in arrivals}
         digest = schema_digest(Path(folder).glob("*.parquet"))
-    changed = changes(_earlier(lake, arrivals), list(profiles.values()))
+        earlier = _earlier(lake, arrivals)
+        _require_trainable(lake, branch, {arrival: Path(folder) / f"{arrival}.parquet" for arrival in arrivals}, earlier)
+    changed = changes(list(earlier.values()), list(profiles.values()))
     files: dict[str, Path | bytes] = {}
     rows = {"raw": 0, "clean": 0}
     for arrival in arrivals:
@@ -202,6 +204,24 @@ def _require_spec_of_main(lake: Lake, branch: str, commit: str, definition: Defi
         )
 
 
+def _require_trainable(lake: Lake, branch: str, files: Mapping[str, Path], earlier: Mapping[str, Profile]) -> None:
+    """Refuse rows that passed their checks, but that no model can be learned from as the spec on main says."""
+    from lakeline.training.trainable import require_trainable
+
+    main = lake.resolve(MAIN)
+    with tempfile.TemporaryDirectory(prefix="lakeline-") as folder:
+
+        def fetch(arrival: str) -> Path:
+            return lake.download(main, f"clean/{arrival}.parquet", Path(folder) / f"{arrival}.parquet")
+
+        rows = {arrival: profile["rows"] for arrival, profile in earlier.items()}
+        try:
+            require_trainable(pinned_spec(lake, main).spec, files, rows, fetch)
+        except (DataError, SpecError) as error:
+            where = f"Nothing was merged; the rows are on branch {branch}. See: lakeline lake show {lake.name} {branch}"
+            raise DataError(f"{error} {where}") from error
+
+
 def _source(lake: Lake, commit: str) -> dict[str, str]:
     """What ingest said of where the rows are from."""
     said = next((said.metadata for said in lake.log(commit, _HISTORY) if "source_digest" in said.metadata), {})
@@ -217,10 +237,10 @@ def _profile(lake: Lake, ref: str, arrival: str, folder: Path) -> Profile:
     return profile(lake.download(ref, path, folder / f"{arrival}.parquet")) | {"digest": entry.digest}
 
 
-def _earlier(lake: Lake, arrivals: Sequence[str]) -> list[Profile]:
-    """Profiles of the arrivals on main, but for those that the delivery replaces; read from the reports, where they are up to date."""
+def _earlier(lake: Lake, arrivals: Sequence[str]) -> dict[str, Profile]:
+    """Profile of each arrival on main, but for those that the delivery replaces; read from the reports, where they are up to date."""
     main = lake.resolve(MAIN)
-    found: list[Profile] = []
+    found: dict[str, Profile] = {}
     reports = {entry.path for entry in lake.ls(main, report_path("").removesuffix(".json"))}
     for entry in lake.ls(main, "clean/"):
         arrival = entry.path.removeprefix("clean/").removesuffix(".parquet")
@@ -231,7 +251,7 @@ def _earlier(lake: Lake, arrivals: Sequence[str]) -> list[Profile]:
         if known.get("digest") != entry.digest:
             with tempfile.TemporaryDirectory(prefix="lakeline-") as folder:
                 known = _profile(lake, main, arrival, Path(folder))
-        found.append(known)
+        found[arrival] = known
     return found
 
 

@@ -38,10 +38,12 @@ class Rule:
 
 
 def family(kind: pa.DataType) -> Family:
-    """Family of an Arrow type; a dictionary is of the family of its values."""
+    """Family of an Arrow type; a dictionary is of the family of its values, a type that extends another of that one's."""
     types = pa.types
     if types.is_dictionary(kind):
         return family(kind.value_type)
+    if isinstance(kind, pa.BaseExtensionType):
+        return family(kind.storage_type)
     tests: dict[Family, tuple[Callable[[pa.DataType], bool], ...]] = {
         "integer": (types.is_integer,),
         "number": (types.is_floating, types.is_decimal),
@@ -54,6 +56,13 @@ def family(kind: pa.DataType) -> Family:
         if any(test(kind) for test in those):
             return name
     return "other"
+
+
+def plainly(column: pa.Array) -> pa.Array:
+    """Give the values of a column as they are, where it has a dictionary of them or a type that extends another."""
+    if isinstance(column, pa.ExtensionArray):
+        return plainly(column.storage)
+    return plainly(column.dictionary_decode()) if isinstance(column, pa.DictionaryArray) else column
 
 
 def stored_as(name: str, column: Column, kind: pa.DataType, *, text_may_parse: bool) -> str | None:
@@ -81,6 +90,8 @@ def stored_as(name: str, column: Column, kind: pa.DataType, *, text_may_parse: b
         "boolean": {"boolean"},
     }
     found = family(kind)
+    if found == "other" and column.one_of is not None:
+        return f"column {name} is stored as {kind}, which is none of the values that the spec allows"
     if column.type == "any" or found == "null" or found in allowed[column.type] or (found == "text" and text_may_parse):
         return None
     return f"column {name} is stored as {kind}; the spec says {column.type}"

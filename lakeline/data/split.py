@@ -5,24 +5,26 @@ from __future__ import annotations
 import fnmatch
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lakeline.data.spec import DatasetSpec, RandomSplit, TimeSplit
 from lakeline.data.specfile import pinned_spec
 from lakeline.errors import DataError, UsageError
-from lakeline.lake import CommitId, Lake, open_lake
+from lakeline.lake import Lake, open_lake
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
+    Times = npt.NDArray[np.float64 | np.int64]
+
 VALIDATION = "_validation"
-"""Boolean column of train.parquet: rows that trials are compared on."""
+"""Boolean column of train.parquet: rows that trials are compared on. It is called otherwise where the rows have one of that name."""
 FEWEST_ROWS = 10
 
 
@@ -52,7 +54,7 @@ def split(dataset: str, commit: str, arrivals: str, train: Path, holdout: Path) 
     arrivals
         Which arrivals, as a pattern of ids such as "2013-0[1-6]", or several with commas between; "*" is all.
     train, holdout
-        Parquet files to write. Column `_validation` of the former marks the rows that trials are compared on.
+        Parquet files to write. The last column of the former, `_validation`, marks the rows that trials are compared on.
 
     Returns
     -------
@@ -72,8 +74,11 @@ def split(dataset: str, commit: str, arrivals: str, train: Path, holdout: Path) 
     definition = pinned_spec(lake, commit)
     chosen = _choose(lake, commit, arrivals)
     with tempfile.TemporaryDirectory(prefix="lakeline-") as folder:
-        rows = _Rows(lake, CommitId(commit), definition.spec, Path(folder))
-        counts = _write(rows, chosen, definition.spec.split, train, holdout)
+
+        def fetch(arrival: str) -> Path:
+            return lake.download(commit, f"clean/{arrival}.parquet", Path(folder) / f"{arrival}.parquet")
+
+        shares = split_files(definition.spec, chosen, fetch, train, holdout)
     lineage = {
         "dataset": dataset,
         "data_commit": commit,
@@ -81,7 +86,7 @@ def split(dataset: str, commit: str, arrivals: str, train: Path, holdout: Path) 
         "spec_digest": definition.digest,
         "split": definition.spec.split.model_dump_json(),
     }
-    return Split(*counts, chosen, lineage)
+    return Split(shares.train, shares.holdout, shares.validation, chosen, lineage)
 
 
 def random_masks(rows: int, rule: RandomSplit) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
@@ -102,7 +107,7 @@ def random_masks(rows: int, rule: RandomSplit) -> tuple[npt.NDArray[np.bool_], n
     return held, valid
 
 
-def time_cut(times: npt.NDArray[np.float64 | np.int64], fraction: float) -> np.float64 | np.int64:
+def time_cut(times: Times, fraction: float) -> np.float64 | np.int64:
     """Find the time from which on at least this fraction of rows lies; rows at that very time are not parted.
 
     If that is the earliest time of all, the next one is taken, if there is one: some rows must be before the cut.
@@ -120,83 +125,49 @@ def time_cut(times: npt.NDArray[np.float64 | np.int64], fraction: float) -> np.f
     return later.min() if len(later) and cut == times.min() else cut
 
 
-class _Rows:
-    """The rows of a commit, by arrival, with the columns and types that the spec gives them."""
+def mark(names: Sequence[str]) -> str:
+    """Name of the column of train.parquet, its last one, that marks the rows which trials are compared on: none that the rows have."""
+    name = VALIDATION
+    while name in names:
+        name = f"_{name}"
+    return name
 
-    def __init__(self, lake: Lake, commit: CommitId, spec: DatasetSpec, folder: Path) -> None:
-        import pyarrow as pa
 
-        self._lake, self._commit, self._spec, self._folder = lake, commit, spec, folder
-        time = (spec.split.column,) if isinstance(spec.split, TimeSplit) else ()
-        self._names = list(dict.fromkeys((*spec.features.all, spec.target.column, *spec.slices, *time)))
-        # One type a kind, so that arrivals whose files differ in theirs (int32, int64) go together.
-        types = {"integer": pa.int64(), "number": pa.float64(), "text": pa.string(), "timestamp": pa.timestamp("us"), "boolean": pa.bool_()}
-        self._types: dict[str, pa.DataType | None] = {name: types.get(spec.clean.columns[name].type) for name in self._names}
+@dataclass(frozen=True)
+class Shares:
+    """How many rows there are to learn from (those for validation among them), held out, and for validation."""
 
-    def times(self, arrival: str, column: str) -> npt.NDArray[np.float64 | np.int64]:
-        """Values of the column that rows are split by."""
-        return as_times(self._read(arrival, [column]).column(0))
+    train: int = 0
+    holdout: int = 0
+    validation: int = 0
 
-    def table(self, arrival: str) -> pa.Table:
-        """All columns; the file is then deleted."""
-        table = self._read(arrival, self._names)
-        (self._folder / f"{arrival}.parquet").unlink()
-        self._require_target(arrival, table)
-        return table
+    def __add__(self, other: Shares) -> Shares:
+        return Shares(self.train + other.train, self.holdout + other.holdout, self.validation + other.validation)
 
-    def _read(self, arrival: str, names: Sequence[str]) -> pa.Table:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        path = self._folder / f"{arrival}.parquet"
-        if not path.exists():
-            self._lake.download(self._commit, f"clean/{arrival}.parquet", path)
-        table = pq.ParquetFile(path).read(columns=list(names))
-        missing = [name for name in names if name not in table.column_names]
-        if missing:
-            raise DataError(f"{self._lake.name} {arrival}: the clean rows have no column {', '.join(missing)}, which the spec learns from.")
-        for position, name in enumerate(table.column_names):
-            wanted, column = self._types[name], table.column(name)
-            try:
-                if wanted is not None and column.type != wanted:
-                    table = table.set_column(position, name, column.cast(wanted))
-                else:
-                    self._types[name] = column.type
-            except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-                raise DataError(f"{self._lake.name} {arrival}: clean column {name} is {column.type}, no {wanted}: {error}") from error
-        return table.select(list(names)).replace_schema_metadata(None)
-
-    def _require_target(self, arrival: str, table: pa.Table) -> None:
-        import pyarrow.compute
-
-        pc: Any = pyarrow.compute  # its functions are made when it is imported
-        target = self._spec.target.column
-        finite = pc.fill_null(pc.is_finite(table.column(target)), False)
-        bad = np.flatnonzero(~np.asarray(finite))
-        if len(bad):
-            raise DataError(
-                f"{self._lake.name} {arrival}: {len(bad):,} of {table.num_rows:,} clean rows have no {target}, which is the target "
-                f"(first: row {bad[0] + 1:,}). Have transform.sql leave them out, push it (lakeline dataset push {self._lake.name}) "
-                f"and run the arrival again."
+    def problem(self) -> str | None:
+        """Why nothing can be learned from such a split, if so."""
+        total = self.train + self.holdout
+        if total < FEWEST_ROWS:
+            return f"{total} clean rows are too few to learn from and to hold some out; {FEWEST_ROWS} are the least."
+        if not min(self.train, self.holdout, self.validation) or self.train == self.validation:
+            return (
+                f"splitting {total:,} rows leaves {self.train - self.validation:,} to learn from, {self.validation:,} for validation "
+                f"and {self.holdout:,} held out; each needs some. Change `split` in the spec."
             )
+        return None
 
 
-def as_times(column: pa.ChunkedArray) -> npt.NDArray[np.float64 | np.int64]:
-    """Turn timestamps (into microseconds since 1970) or numbers into an array that can be compared.
+def random_shares(rows: int, rule: RandomSplit) -> Shares:
+    """How many rows of an arrival `random_masks` takes for what."""
+    holdout = math.ceil(rule.holdout * rows)
+    return Shares(rows - holdout, holdout, math.ceil(rule.validation * (rows - holdout)))
 
-    Raises
-    ------
-    DataError
-        If there are nulls or NaN, which are before or after nothing.
-    """
-    import pyarrow as pa
-    import pyarrow.compute
 
-    pc: Any = pyarrow.compute  # its functions are made when it is imported
-    nulls = np.flatnonzero(np.asarray(pc.is_null(column, nan_is_null=True)))
-    if len(nulls):
-        raise DataError(f"{len(nulls):,} of {len(column):,} rows have no time to split them by (first: row {nulls[0] + 1:,}).")
-    return np.asarray(column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column)
+def time_shares(times: Times, rule: TimeSplit) -> Shares:
+    """How many of all rows a split by time takes for what."""
+    valid, held = _cuts(times, rule)
+    holdout = int((times >= held).sum())
+    return Shares(len(times) - holdout, holdout, int(((times >= valid) & (times < held)).sum()))
 
 
 def _choose(lake: Lake, commit: str, patterns: str) -> tuple[str, ...]:
@@ -210,13 +181,33 @@ def _choose(lake: Lake, commit: str, patterns: str) -> tuple[str, ...]:
     return chosen
 
 
-def _write(rows: _Rows, arrivals: Sequence[str], rule: RandomSplit | TimeSplit, train: Path, holdout: Path) -> tuple[int, int, int]:
+def split_files(spec: DatasetSpec, arrivals: Sequence[str], fetch: Callable[[str], Path], train: Path, holdout: Path) -> Shares:
+    """Split clean rows that are files.
+
+    Parameters
+    ----------
+    spec, arrivals, train, holdout
+        As for `split`.
+    fetch
+        Gives the clean rows of an arrival, as a file that is deleted when it was split.
+
+    Raises
+    ------
+    DataError
+        As `split`.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    cuts = _cuts(rows, arrivals, rule) if isinstance(rule, TimeSplit) else None
+    from lakeline.data.reader import Reader
+
+    reader, rule = Reader(spec), spec.split
+    files = {arrival: fetch(arrival) for arrival in arrivals} if isinstance(rule, TimeSplit) else {}
+    # Of all rows, the times alone are in memory at once.
+    times = {arrival: reader.times(path, arrival, rule.column) for arrival, path in files.items()} if isinstance(rule, TimeSplit) else {}
+    cuts = _cuts(np.concatenate(list(times.values())), rule) if isinstance(rule, TimeSplit) else None
     writers: dict[Path, pq.ParquetWriter] = {}
-    counts = [0, 0, 0]
+    shares = Shares()
 
     def append(path: Path, table: pa.Table) -> None:
         if path not in writers:
@@ -226,34 +217,29 @@ def _write(rows: _Rows, arrivals: Sequence[str], rule: RandomSplit | TimeSplit, 
 
     try:
         for arrival in arrivals:
-            table = rows.table(arrival)
-            if isinstance(rule, TimeSplit) and cuts is not None:
-                times = as_times(table.column(rule.column))
-                held, valid = times >= cuts[1], (times >= cuts[0]) & (times < cuts[1])
+            path = files.get(arrival) or fetch(arrival)
+            table = reader.table(path, arrival)
+            path.unlink()
+            if cuts is not None:
+                at = times.pop(arrival)
+                held, valid = at >= cuts[1], (at >= cuts[0]) & (at < cuts[1])
             else:
                 held, valid = random_masks(table.num_rows, rule)  # type: ignore[arg-type]
-            rest = table.append_column(VALIDATION, pa.array(valid)).filter(pa.array(~held))
+            rest = table.append_column(mark(table.column_names), pa.array(valid)).filter(pa.array(~held))
             append(train, rest)
             append(holdout, table.filter(pa.array(held)))
-            counts = [counts[0] + rest.num_rows, counts[1] + int(held.sum()), counts[2] + int(valid.sum())]
+            shares += Shares(rest.num_rows, int(held.sum()), int(valid.sum()))
     finally:
         for writer in writers.values():
             writer.close()
-    total = counts[0] + counts[1]
-    which = ", ".join(arrivals)
-    if total < FEWEST_ROWS:
-        raise DataError(f"{which}: {total} clean rows are too few to learn from and to hold some out; {FEWEST_ROWS} are the least.")
-    if not min(counts) or counts[0] == counts[2]:
-        raise DataError(
-            f"{which}: splitting {total:,} rows leaves {counts[0] - counts[2]:,} to learn from, {counts[2]:,} for validation "
-            f"and {counts[1]:,} held out; each needs some. Change `split` in the spec."
-        )
-    return counts[0], counts[1], counts[2]
+    problem = shares.problem()
+    if problem:
+        raise DataError(f"{', '.join(arrivals)}: {problem}")
+    return shares
 
 
-def _cuts(rows: _Rows, arrivals: Sequence[str], rule: TimeSplit) -> tuple[np.float64 | np.int64, np.float64 | np.int64]:
-    """Times from which on rows are for validation, and held out. Of all rows, the times alone are in memory at once."""
-    times = np.concatenate([rows.times(arrival, rule.column) for arrival in arrivals])
+def _cuts(times: Times, rule: TimeSplit) -> tuple[np.float64 | np.int64, np.float64 | np.int64]:
+    """Times from which on rows are for validation, and held out."""
     if not len(times):
         return np.int64(0), np.int64(0)
     held = time_cut(times, rule.holdout)

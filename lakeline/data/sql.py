@@ -61,6 +61,7 @@ def run_sql(sql: str, raw: Path, out: Path, variables: Mapping[str, int | str], 
         query = _query(connection, sql)
         if query is None:
             raise DataError(f"{origin}: transform.sql must be one SELECT statement over the table `raw`, and nothing else.")
+        query = _exactly(connection, query)
         connection.execute("SET threads = 1")
         if _operators(connection, query) <= _IN_ORDER:
             connection.execute("RESET threads")
@@ -142,6 +143,16 @@ def _without_end(statement: str) -> str:
     text = statement.encode()
     ends = [at for at, kind in duckdb.tokenize(statement) if kind == duckdb.token_type.operator and text[at : at + 1] == b";"]
     return text[: ends[0]].decode() if ends else statement
+
+
+def _exactly(connection: duckdb.DuckDBPyConnection, query: str) -> str:
+    """Keep whole numbers of 128 bits, such as sums, whole: Parquet has no type for them, and DuckDB would write 64-bit floats."""
+    described = [(str(name), str(kind)) for name, kind, *_ in connection.execute(f"DESCRIBE {query}").fetchall()]
+    wide = [kind in {"HUGEINT", "UHUGEINT"} for _, kind in described]
+    if not any(wide):
+        return query
+    columns = (f"c{number}{'::DECIMAL(38, 0)' if wide[number] else ''} AS {quote(name)}" for number, (name, _) in enumerate(described))
+    return f"SELECT {', '.join(columns)} FROM ({query}\n) AS result({', '.join(f'c{number}' for number in range(len(wide)))})"  # noqa: S608
 
 
 def _operators(connection: duckdb.DuckDBPyConnection, query: str) -> set[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lakeline.data.arrivals import arrival_parameters
-from lakeline.data.specfile import pinned_spec
+from lakeline.data.specfile import Definition, pinned_spec
 from lakeline.errors import DataError
 from lakeline.lake import Commit, CommitId, Lake, open_lake
 
@@ -27,7 +27,7 @@ class Transformed:
 
 
 def transform(dataset: str, branch: str, commit: str, arrivals: Sequence[str]) -> Transformed:
-    """Run transform.sql over each arrival's raw rows, and commit the clean rows to the branch.
+    """Run transform.sql over each arrival's raw rows, and commit the clean rows to the branch, in the types that the spec declares.
 
     In the SQL, `raw` is one arrival; `getvariable('arrival')` is its id, and `getvariable('<parameter>')` each
     parameter of it. One arrival is on the disk at a time besides what it becomes, and DuckDB spills what doesn't fit in memory.
@@ -67,7 +67,7 @@ def transform(dataset: str, branch: str, commit: str, arrivals: Sequence[str]) -
         files: dict[str, Path | bytes] = {}
         for arrival in arrivals:
             parameters = {"arrival": arrival, **arrival_parameters(definition.spec, arrival)}
-            rows[arrival], files[f"clean/{arrival}.parquet"] = _clean(lake, commit, arrival, definition.sql, Path(folder), parameters)
+            rows[arrival], files[f"clean/{arrival}.parquet"] = _clean(lake, commit, arrival, definition, Path(folder), parameters)
         before, after = (sum(counts[i] for counts in rows.values()) for i in (0, 1))
         metadata = {
             "arrivals": ",".join(arrivals),
@@ -82,22 +82,25 @@ def transform(dataset: str, branch: str, commit: str, arrivals: Sequence[str]) -
 
 
 def _clean(
-    lake: Lake, commit: str, arrival: str, sql: str, folder: Path, parameters: Mapping[str, int | str]
+    lake: Lake, commit: str, arrival: str, definition: Definition, folder: Path, parameters: Mapping[str, int | str]
 ) -> tuple[tuple[int, int], Path]:
+    from lakeline.data.conversion import write_converted
     from lakeline.data.sql import run_sql
 
     origin = f"{lake.name} {arrival}"
     raw = lake.download(commit, f"raw/{arrival}.parquet", folder / f"{arrival}.raw.parquet")
-    out = folder / f"{arrival}.clean.parquet"
+    result, out = folder / f"{arrival}.result.parquet", folder / f"{arrival}.clean.parquet"
     fix = f"Put datasets/{lake.name}/transform.sql right, push it (lakeline dataset push {lake.name}) and run this arrival again."
     try:
-        before, after = run_sql(sql, raw, out, parameters, origin=origin)
+        before, after = run_sql(definition.sql, raw, result, parameters, origin=origin)
     except DataError as error:
         raise DataError(f"{error}. Nothing was merged. {fix}") from error
     finally:
         raw.unlink(missing_ok=True)
     if after == 0:
         raise DataError(f"{origin}: all {before:,} rows were filtered out by transform.sql. Nothing was merged. {fix}")
+    write_converted(result, out, definition.spec.clean)
+    result.unlink()
     return (before, after), out
 
 

@@ -126,9 +126,9 @@ def compare(spec: DatasetSpec, model: Path, holdout: Path, rival: Rival | None) 
 
     candidate, card = load(model)
     rows = fold.read(holdout, card.features, card.target, text=spec.slices)
-    actual = rows.pop("_target").to_numpy()
-    predicted = predict(candidate, rows, list(card.features))
-    theirs, reason = _predict_rival(rival, rows, card.features, holdout, card.target)
+    actual = rows.target
+    predicted = predict(candidate, rows.features, list(card.features))
+    theirs, reason = _predict_rival(rival, rows.features, card.features, holdout, card.target)
     return Evaluation(
         metric=spec.metric.name,
         direction=spec.metric.direction,
@@ -136,7 +136,9 @@ def compare(spec: DatasetSpec, model: Path, holdout: Path, rival: Rival | None) 
         production=None if theirs is None else score(actual, theirs),
         production_version=rival.version if rival else None,
         production_reason=reason,
-        slices=[each for column in spec.slices for each in _slices(column, rows, actual, predicted, theirs, spec.gates.slice_rows)],
+        slices=[
+            each for column in spec.slices for each in _slices(column, rows.text[column], actual, predicted, theirs, spec.gates.slice_rows)
+        ],
         rows=len(actual),
         sample=_sample(actual, predicted, theirs),
     )
@@ -158,7 +160,7 @@ def _predict_rival(
         return None, f"it needs {', '.join(map(repr, strange))}, which these rows do not have"
     try:
         if any(features.get(name) != kind for name, kind in rival.features.items()):
-            rows = fold.read(holdout, rival.features, target)
+            rows = fold.read(holdout, rival.features, target).features
         predictions = predict(rival.model, rows, list(rival.features))
     except Exception as error:
         return None, f"it can't predict these rows: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
@@ -168,14 +170,14 @@ def _predict_rival(
 
 
 def _slices(
-    column: str, rows: pd.DataFrame, actual: np.ndarray, predicted: np.ndarray, theirs: np.ndarray | None, enough: int
+    column: str, texts: pd.Series, actual: np.ndarray, predicted: np.ndarray, theirs: np.ndarray | None, enough: int
 ) -> list[dict[str, Any]]:
     import numpy as np
     import pandas as pd
 
     from lakeline.training.score import score
 
-    codes, values = pd.factorize(rows[f"_slice_{column}"], sort=True, use_na_sentinel=False)
+    codes, values = pd.factorize(texts, sort=True, use_na_sentinel=False)
     counts = np.bincount(codes)
     order = np.argsort(codes, kind="stable")
     groups = np.split(order, np.cumsum(counts)[:-1])

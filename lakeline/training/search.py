@@ -131,7 +131,7 @@ def run_trial(dataset: str, commit: str, train: Path, number: int) -> TrialResul
     dataset, commit
         Say which spec.
     train
-        Training rows, Parquet, with a boolean column `_validation`: metrics are of those rows, the fit is on the others.
+        Training rows, Parquet, whose last column marks those for validation: metrics are of those rows, the fit is on the others.
     number
         Number of the trial, from 0.
 
@@ -170,10 +170,10 @@ def try_out(spec: DatasetSpec, train: Path, number: int, parameters: Mapping[str
             types = features.feature_types(spec)
             model = features.pipeline(spec, trial.estimator, used)
             exact = trial.estimator in features.LINEAR
-            rows = fold.rows_to_fit(train, types, spec.target.column, "NOT _validation", exact=exact)
+            rows = fold.rows_to_fit(train, types, spec.target.column, "fit", exact=exact)
             features.fit(model, rows.features, rows.target, rows.weight)
-            seen = fold.read(train, types, spec.target.column, where="_validation")
-            metrics = score(seen.pop("_target").to_numpy(), predict(model, seen, list(types)))
+            seen = fold.read(train, types, spec.target.column, part="validation")
+            metrics = score(seen.target, predict(model, seen.features, list(types)))
             if not all(map(math.isfinite, metrics.values())):
                 metrics, error = {}, f"predictions are not finite numbers: {metrics}"
         except Exception as failure:

@@ -251,3 +251,69 @@ def test_months_with_drifted_schemas_pass_one_spec(data: Path):
     for month, count in (("2022-06", 73_718), ("2023-01", 68_211), ("2023-02", 64_809)):
         report = check_table(data / f"nyc-taxi/green_tripdata_{month}.parquet", spec.raw)
         assert (report.rows, report.failures) == (count, [])
+
+
+def test_names_that_differ_in_case_only_are_refused_where_the_spec_names_one(tmp_path: Path):
+    """SQL that reads x is given X: another column than was checked."""
+    file = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"X": [7777.0], "x": [1.0], "U": [1], "u": [1]}), file)
+    table = Table(columns={"x": Column(type="number", maximum=100)}, strict=False)
+
+    said = "columns X and x differ in case only, and SQL does not tell them apart: rename one, or leave it out"
+    assert failure(check_table(file, table)).problem == said
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "text", "value"),
+    [
+        ({"type": "integer"}, pa.array([1, 2**63], pa.uint64()), "x is a whole number of 64 bits", 2**63),
+        ({"type": "integer"}, pa.array([1, decimal.Decimal(10**20)], pa.decimal128(38, 0)), "x is a whole number of 64 bits", 1e20),
+        ({"type": "number"}, [1.0, 1e39], "x is a number within ±3.4e38", 1e39),
+        (
+            {"type": "timestamp"},
+            pa.array([0, 2**62], pa.int64()).cast(pa.timestamp("us")),
+            "x is a time between the years 1 and 9999",
+            f"{2**62} (timestamp[us])",
+        ),
+    ],
+)
+def test_clean_value_that_its_type_has_no_place_for_is_named(tmp_path: Path, column: Any, values: Any, text: str, value: Any):
+    assert check(tmp_path, values, **column).failures == []
+    found = failure(check(tmp_path, values, text_may_parse=False, **column))
+
+    assert (found.text, found.failing, [(each.row, each.value) for each in found.samples]) == (text, 1, [(2, value)])
+
+
+def test_text_that_is_not_utf8_is_refused_by_row(tmp_path: Path):
+    values = pa.Array.from_buffers(pa.string(), 3, pa.array([b"a", b"\xff", b"b"]).buffers())
+
+    with pytest.raises(DataError, match=r"^column x has text that is not UTF-8 \(first: row 2\)"):
+        check(tmp_path, values, type="text")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([[1], None]),
+        pa.array([{"a": 1}, None]),
+        pa.array([b"\xff", None]),
+        pa.array([dt.time(1), None]),
+        pa.array([dt.timedelta(1), None]),
+        pa.array([1, None], pa.int64()).cast(pa.timestamp("us", "Nowhere/Land")),
+        pa.array([2**31 - 1, None], pa.int32()).cast(pa.date32()),
+        pa.array([decimal.Decimal(10**60), None], pa.decimal256(70, 0)),
+    ],
+    ids=lambda values: str(values.type),
+)
+def test_column_of_any_type_is_checked_for_nulls(tmp_path: Path, values: pa.Array):
+    found = failure(check(tmp_path, values, type="any"))
+
+    assert (found.text, found.failing, rows(found)) == ("x is never null", 1, [2])
+
+
+def test_row_is_found_in_a_file_whose_column_is_called_as_duckdb_calls_row_numbers(tmp_path: Path):
+    file = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"file_row_number": [7, 8, 7]}), file)
+    table = Table(columns={"file_row_number": Column(type="integer", unique=True)})
+
+    assert rows(failure(check_table(file, table))) == [3]

@@ -84,3 +84,14 @@ def test_schema_digest_is_of_names_and_types(tmp_path: Path):
         pq.write_table(pa.table(table), path)
 
     assert schema_digest(paths[:1]) == schema_digest(paths[:2]) != schema_digest(paths[2:])
+
+
+def test_columns_under_any_name_and_numbers_beyond_all_bounds_have_a_profile(tmp_path: Path):
+    columns = of(tmp_path, X=[1.0, 1e300], x=["a", "b"], file_row_number=[1, 2])["columns"]
+
+    assert (columns["X"]["nulls"], columns["X"]["mean"], columns["x"]["values"], columns["file_row_number"]["max"]) == (
+        1,
+        1.0,
+        ["a", "b"],
+        2,
+    )

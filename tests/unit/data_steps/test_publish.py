@@ -11,7 +11,7 @@ from lakeline.data import publish as steps
 from lakeline.data.publish import Published, publish
 from lakeline.errors import DataError, LakeConflict, LakeNotFound
 from lakeline.lake import CommitId
-from tests.unit.data_steps.conftest import SPEC, Delivery, Toy
+from tests.unit.data_steps.conftest import SPEC, SQL, Delivery, Toy
 
 
 def test_main_has_rows_reports_tag_and_metadata(toy: Toy):
@@ -214,3 +214,49 @@ def test_profiles_that_the_lake_lacks_are_made_up_for(toy: Toy):
     toy.lake.commit("main", {}, "Lose a report", remove=["_lakeline/reports/01.json"])
 
     assert _moved(toy.deliver(2)) == {"x": 100, "y": 0}
+
+
+def refused(toy: Toy, *parts: int) -> str:
+    """Why a delivery is refused that passed its checks; main is as it was, and the rows are there to be looked at."""
+    before = toy.lake.resolve("main")
+    delivery = toy.prepare(*parts)
+    with pytest.raises(DataError) as error:
+        delivery.publish()
+    branch = delivery.ingested.branch
+    assert toy.lake.resolve("main") == before
+    assert toy.lake.exists(branch, f"clean/{parts[0]:02d}.parquet")
+    assert str(error.value).endswith(f" Nothing was merged; the rows are on branch {branch}. See: lakeline lake show toy {branch}")
+    return str(error.value)
+
+
+def test_rows_that_pass_but_are_too_few_to_learn_from_are_not_merged(toy: Toy):
+    toy.write(1, rows=7)
+    toy.write(2, rows=7)
+
+    said = refused(toy, 1)
+
+    assert said.startswith("toy 01: 7 clean rows are too few to learn from and to hold some out; 10 are the least. More arrivals may be")
+    assert toy.deliver(1, 2).tags == ("toy/01", "toy/02")
+    toy.write(3, rows=7)
+    assert toy.deliver(3).tags == ("toy/03",)
+
+
+def test_days_that_are_split_by_day_are_merged_once_there_are_enough(toy: Toy):
+    toy.define(
+        SPEC.replace("kind: random, seed: 42", "kind: time, column: moment"), SQL.replace("moment,", "date_trunc('day', moment) AS moment,")
+    )
+    for part in (1, 2, 3, 4):
+        toy.write(part)
+
+    assert "toy 01: splitting 36 rows leaves 0 to learn from" in refused(toy, 1)
+    assert toy.deliver(1, 2, 3).commit
+    assert toy.deliver(4).commit
+
+
+def test_arrival_is_proven_by_what_main_learns_from_now(toy: Toy):
+    """What is learned from may change while a delivery is under way; its rows were checked all the same."""
+    delivery = toy.prepare(1)
+    toy.define(SPEC.replace("holdout: 0.2", "holdout: 0.99"))
+
+    with pytest.raises(DataError, match=r"splitting 36 rows leaves 0 to learn from.* Nothing was merged"):
+        delivery.publish()

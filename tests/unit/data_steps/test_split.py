@@ -19,6 +19,7 @@ from lakeline.data.sql import run_sql
 from lakeline.errors import DataError, UsageError
 from tests.unit.data_steps.conftest import SPEC, Toy
 
+SQL_OF_MARK = "SELECT moment, kind, _validation, y FROM raw"
 BY_TIME = SPEC.replace("kind: random, seed: 42", "kind: time, column: moment")
 
 
@@ -167,7 +168,7 @@ def test_cut_holds_out_at_least_the_fraction_and_no_time_more_than_needed(times:
         assert (array < cut).any() or len(set(times)) == 1
 
 
-@pytest.mark.parametrize("bad", [math.nan, None, math.inf])
+@pytest.mark.parametrize("bad", [math.nan, None])
 def test_target_without_a_value_is_said_with_count_and_row(toy: Toy, tmp_path: Path, bad: float | None):
     toy.put("01", rows(20), tmp_path)
     toy.put("02", rows(20, y=pa.array([1.0] * 7 + [bad] * 3 + [1.0] * 10)), tmp_path)
@@ -196,10 +197,34 @@ def test_arrivals_with_drifted_types_go_together(toy: Toy, tmp_path: Path):
     assert set(train["kind"]) == {"a", "b"}
 
 
+def test_arrivals_with_and_without_nulls_go_together_where_older_versions_wrote_them(toy: Toy, tmp_path: Path):
+    """DuckDB writes a column without nulls as one that has none, which is another schema."""
+    first, second = rows(20), rows(20, moment=pa.array(np.arange(20) * 1001).cast(pa.timestamp("ns")))
+    toy.put("01", first.cast(pa.schema([field.with_nullable(False) for field in first.schema])), tmp_path)
+    toy.put("02", second, tmp_path)
+
+    for spec in (SPEC, BY_TIME):
+        toy.define(spec)
+        assert split_toy(toy, tmp_path).train_rows == 32
+
+
+def test_column_that_is_called_as_the_mark_is_keeps_its_name(toy: Toy, tmp_path: Path):
+    toy.define(SPEC.replace("    x: {", "    _validation: {").replace("numeric: [x]", "numeric: [_validation]"), SQL_OF_MARK)
+    toy.put("01", rows(20).rename_columns(["moment", "kind", "_validation", "y"]), tmp_path)
+
+    split_toy(toy, tmp_path)
+
+    train, holdout = read(tmp_path)
+    assert list(train.columns) == ["kind", "_validation", "y", "__validation"]
+    assert train["__validation"].sum() == 4
+    assert list(holdout.columns) == ["kind", "_validation", "y"]
+
+
 def test_clean_rows_that_the_spec_no_longer_fits_are_refused(toy: Toy, tmp_path: Path):
-    toy.put("01", rows(20, x=["one"] * 20), tmp_path)
-    with pytest.raises(DataError, match="toy 01: clean column x is string, no double"):
-        split_toy(toy, tmp_path)
+    for x, said in ((["one"] * 20, r"string, and row 1, 'one', is"), ([1.0] * 11 + [math.inf] * 9, r"double, and row 12, 'inf', is")):
+        toy.put("01", rows(20, x=x), tmp_path)
+        with pytest.raises(DataError, match=f"^toy 01: clean column x is stored as {said} not a number within .* run the arrival again"):
+            split_toy(toy, tmp_path)
 
     toy.put("01", rows(20).drop_columns(["x"]), tmp_path)
     with pytest.raises(DataError, match="toy 01: the clean rows have no column x"):

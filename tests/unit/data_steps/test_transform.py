@@ -9,7 +9,7 @@ import pytest
 from lakeline.data.transform import transform
 from lakeline.data.validate import validate
 from lakeline.errors import DataError, LakeConflict, ValidationFailed
-from tests.unit.data_steps.conftest import SQL, Toy
+from tests.unit.data_steps.conftest import SPEC, SQL, Toy
 
 
 def test_rows_are_kept_in_order_and_counted(toy: Toy, tmp_path: Path):
@@ -81,3 +81,36 @@ def test_transform_after_a_refused_layer_finds_its_commit_below_the_report(toy: 
 
     assert toy.lake.resolve(got.branch) != first.commit
     assert transform("toy", got.branch, got.commit, got.arrivals).commit == first.commit
+
+
+def test_clean_columns_have_the_names_the_order_and_the_types_of_the_spec(toy: Toy, tmp_path: Path):
+    """`X AS x` is called X by DuckDB where a table has it so; a column has no nulls in one arrival, and some in another."""
+    toy.define(sql="SELECT Y AS y, X AS x, KIND AS kind, moment::DATE AS moment FROM raw WHERE x IS NOT NULL OR getvariable('part') = 2")
+    got = toy.ingest(1, 2)
+
+    result = transform("toy", got.branch, got.commit, got.arrivals)
+
+    paths = [toy.lake.download(result.commit, f"clean/{arrival}.parquet", tmp_path / arrival) for arrival in ("01", "02")]
+    first, second = (pq.read_schema(path) for path in paths)
+    assert first.equals(second)
+    assert [(field.name, str(field.type), field.nullable) for field in first] == [
+        ("moment", "timestamp[us]", True),
+        ("kind", "string", True),
+        ("x", "double", True),
+        ("y", "double", True),
+    ]
+
+
+def test_sum_of_whole_numbers_stays_whole(toy: Toy, tmp_path: Path):
+    """DuckDB adds up in 128 bits, which it would write to Parquet as a 64-bit float."""
+    toy.define(
+        spec=SPEC.replace("x: { type: number }", "x: { type: integer }"),
+        sql="SELECT moment, kind, sum(CASE WHEN y = 1 THEN 9007199254740993 ELSE 0 END) OVER () AS x, y FROM raw ORDER BY y DESC",
+    )
+    got = toy.ingest(1)
+
+    result = transform("toy", got.branch, got.commit, got.arrivals)
+
+    clean = pq.read_table(toy.lake.download(result.commit, "clean/01.parquet", tmp_path / "clean.parquet"))
+    assert set(clean.column("x").to_pylist()) == {2**53 + 1}
+    assert clean.column("y").to_pylist() == [float(y) for y in range(40, 0, -1)]

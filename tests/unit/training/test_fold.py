@@ -34,7 +34,7 @@ def test_folded_rows_keep_count_mean_and_spread_of_each_group(tmp_path: Path, ma
 
 
 def test_folding_twice_gives_the_same_bits(train: Path):
-    first, second = (fold.fold(train, TYPES, "minutes", "NOT _validation") for _ in range(2))
+    first, second = (fold.fold(train, TYPES, "minutes", "fit") for _ in range(2))
 
     assert first.target.tobytes() == second.target.tobytes()
     assert first.within == second.within
@@ -95,8 +95,33 @@ def test_a_target_that_is_no_number_is_refused_with_its_place(tmp_path: Path, ba
         fold.fold(path, {"load": "number"}, "minutes")
 
 
-def test_no_rows_and_unknown_columns_are_refused_in_a_sentence(train: Path):
+def test_no_rows_and_unknown_columns_are_refused_in_a_sentence(train: Path, tmp_path: Path):
+    pd.read_parquet(train).iloc[:0].to_parquet(tmp_path / "none.parquet")
     with pytest.raises(DataError, match="no rows to learn from"):
-        fold.fold(train, TYPES, "minutes", "false")
-    with pytest.raises(DataError, match=r"can't read 'minutes' and the features"):
+        fold.fold(tmp_path / "none.parquet", TYPES, "minutes")
+    with pytest.raises(DataError, match=r"train\.parquet: there is no column 'tide'\. There are: route, "):
         fold.read(train, {"tide": "number"}, "minutes")
+
+
+ODD_NAMES = ["_target", "_mean", "_weight", "file_row_number", "c0", "y", "X", "x", 'a"b']
+
+
+def test_no_name_of_a_column_is_one_of_ours(tmp_path: Path):
+    """A feature called _target took the place of the target, and file_row_number could not be read at all."""
+    path = tmp_path / "rows.parquet"
+    plain = pd.DataFrame({f"n{number}": np.arange(40.0) % (number + 2) for number in range(len(ODD_NAMES))})
+    plain["minutes"] = plain.sum(axis="columns") + np.arange(40) % 3
+    plain.to_parquet(path)
+    types: dict[str, FeatureType] = dict.fromkeys(plain.columns[:-1], "number")
+    expected, labelled = fold.fold(path, types, "minutes"), fold.read(path, types, "minutes", text=["n0"])
+
+    renamed = dict(zip(types, ODD_NAMES, strict=True))
+    plain.rename(columns=renamed).to_parquet(path)
+    folded = fold.fold(path, dict.fromkeys(ODD_NAMES, "number"), "minutes")
+    read = fold.read(path, dict.fromkeys(ODD_NAMES, "number"), "minutes", text=["_target"])
+
+    assert list(folded.features.columns) == ODD_NAMES
+    assert (folded.target == expected.target).all()
+    assert (folded.features.to_numpy() == expected.features.to_numpy()).all()
+    assert (read.features.to_numpy() == labelled.features.to_numpy()).all()
+    assert list(read.text["_target"]) == list(labelled.text["n0"])
