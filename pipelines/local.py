@@ -248,6 +248,7 @@ def _run(pipeline: str, folder: Path) -> None:
     from kfp.local import subprocess_task_handler
 
     subprocess_task_handler.run_local_subprocess = _noting_signals(subprocess_task_handler.run_local_subprocess)
+    subprocess_task_handler.replace_python_executable = _with_interpreter
     arguments = json.loads((folder / "arguments.json").read_text(encoding="utf-8"))
     function = getattr(importlib.import_module(f"pipelines.{pipeline}"), pipeline)
     leave_out_pods(function)
@@ -258,6 +259,11 @@ def _run(pipeline: str, folder: Path) -> None:
         raise SystemExit(str(error)) from None
     except LakelineError as error:
         raise SystemExit(str(error)) from None
+
+
+def _with_interpreter(full_command: list[str], interpreter: str) -> list[str]:
+    """Name the interpreter in a step's shell program alone: kfp names it in its arguments too, where a path may hold `python3`."""
+    return [part.replace("python3", interpreter) if "ephemeral_component.py" in part else part for part in full_command]
 
 
 def _noting_signals(run_step: Callable[..., int]) -> Callable[..., int]:

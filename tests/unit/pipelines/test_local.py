@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from kfp.local import subprocess_task_handler
 
-from pipelines.local import LocalRun, _noting_signals, _outputs, _unsaid, read_json
+from pipelines.local import LocalRun, _noting_signals, _outputs, _unsaid, _with_interpreter, read_json
 
 FULL = pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mount"), reason="only root can make a small disk")
 
@@ -45,6 +45,14 @@ def test_step_that_said_why_is_believed(tmp_path: Path, monkeypatch: pytest.Monk
     _noting_signals(subprocess_task_handler.run_local_subprocess)(full_command=["sh", "-c", "kill -KILL $$", "evaluate"])
 
     assert read_json(reason)["message"] == "3 rows fail"
+
+
+def test_home_may_have_the_interpreters_name():
+    shell = 'python3 -m executor "$program_path/ephemeral_component.py" "$@"'
+
+    changed = _with_interpreter(["sh", "-c", shell, "--executor_input", "/srv/python3/runs"], "'/usr/bin/python 3' -P")
+
+    assert changed == ["sh", "-c", shell.replace("python3", "'/usr/bin/python 3' -P"), "--executor_input", "/srv/python3/runs"]
 
 
 def test_runner_that_was_killed_says_by_what(tmp_path: Path):
