@@ -15,6 +15,7 @@ from lakeline.lake.server import serving
 from lakeline.registry.location import follow_and_say
 from lakeline.registry.peek import sqlite_path
 from lakeline.settings import get_settings
+from lakeline.training.search import failures
 from pipelines.local import SERVING_PIPELINES, LocalRun, read_json, run_locally
 from pipelines.served import served
 from pipelines.show import Console, Steps
@@ -123,6 +124,7 @@ def _result(run: LocalRun, arguments: Mapping[str, Any]) -> dict[str, Any]:
         "rows_raw": _sum(arrivals, "rows_raw"),
         "rows_clean": _sum(arrivals, "rows_clean"),
         "trials": [trial | {"best": trial["number"] == record.get("best")} for trial in record["trials"]] if "trials" in record else None,
+        "failed_trials": failures(record.get("trials") or []),
         "metrics": evaluation.get("candidate"),
         "production_metrics": evaluation.get("production"),
         "verdict": decision.get("verdict"),

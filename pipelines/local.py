@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lakeline.errors import MORE_MEMORY, LakelineError, describe, is_full
 from lakeline.interpreter import python
-from lakeline.liveness import alive
+from lakeline.liveness import alive, under_way
 from lakeline.settings import get_settings
 
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ PIPELINES = ("data", "training", "continuous", "deployment", "experiment")
 
 SERVING_PIPELINES = ("deployment", "experiment")
 """Those that are about what serves, not about rows."""
+
+_SCRATCH = ("tmp", "warm")
+"""Folders in that of a run that go with it."""
 
 _TASK = re.compile(r"Executing task \x1b\[96m'([^']+)'|Task \x1b\[96m'([^']+)'\x1b\[0m finished with status \x1b\[91m")
 
@@ -42,10 +45,11 @@ _SIGNALLED = 128
 
 @dataclass(frozen=True)
 class Progress:
-    """A task began or ended."""
+    """A task began or ended; `failure` is why a trial that is done gave no model."""
 
     task: str
     state: Literal["began", "done", "failed"]
+    failure: str | None = None
 
 
 @dataclass
@@ -111,10 +115,10 @@ def run_locally(pipeline: str, arguments: Mapping[str, Any], on_progress: Callab
 def _run_in_process(run: LocalRun, arguments: Mapping[str, Any], on_progress: Callable[[Progress], None]) -> LocalRun:
     pipeline = run.pipeline
     run.folder.mkdir(parents=True)
+    clear_left(run.folder.parent)
     (run.folder / "arguments.json").write_text(json.dumps(dict(arguments)), encoding="utf-8")
     reason = run.folder / "error.json"
     scratch = run.folder / "tmp"  # kfp leaves a folder there for each step
-    scratch.mkdir()
     # Only Kubeflow's plugin names a run of ours, in a pod: here it is left from something else.
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_RUN_ID"} | {
         "LAKELINE_RUN_ID": run.id,
@@ -127,6 +131,7 @@ def _run_in_process(run: LocalRun, arguments: Mapping[str, Any], on_progress: Ca
     environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     began = time.monotonic()
     with run.log.open("wb") as log, alive(run.folder) as lock:
+        scratch.mkdir()  # under the lock: see `clear_left`
         child = subprocess.Popen(
             python("-m", "pipelines.local", pipeline, str(run.folder)),
             stdin=subprocess.DEVNULL,
@@ -141,8 +146,7 @@ def _run_in_process(run: LocalRun, arguments: Mapping[str, Any], on_progress: Ca
                 on_progress(progress)
         finally:
             _end(child)
-            shutil.rmtree(scratch, ignore_errors=True)
-            shutil.rmtree(run.folder / "warm", ignore_errors=True)
+            _clear(run.folder)
     run.seconds = time.monotonic() - began
     run.status = "succeeded" if child.returncode == 0 else "failed"
     run.outputs = _outputs(run.folder / "steps")
@@ -180,6 +184,18 @@ def _signal(number: int) -> str:
     return f"{name}, most likely because memory ran out. {MORE_MEMORY}" if likely else f"{name}."
 
 
+def clear_left(runs: Path) -> None:
+    """Remove from the folders of runs that were killed what is only of use to a run that goes on."""
+    for folder in runs.iterdir():
+        if any((folder / name).is_dir() for name in _SCRATCH) and under_way(folder.name) is False:
+            _clear(folder)
+
+
+def _clear(folder: Path) -> None:
+    for name in _SCRATCH:
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+
 def _follow(run: LocalRun, child: subprocess.Popen[bytes]) -> Iterator[Progress]:
     """Tell of tasks that began or failed from the log, and of those that are done from what they leave.
 
@@ -196,11 +212,21 @@ def _follow(run: LocalRun, child: subprocess.Popen[bytes]) -> Iterator[Progress]
                 began, failed = match.groups()
                 yield Progress(began or failed, "began" if began else "failed")
             for path in left:
-                yield Progress(path.parent.name, "done")
+                yield Progress(path.parent.name, "done", _failure(path))
             done.update(left)
             if ended:
                 return
             time.sleep(0.1)
+
+
+def _failure(path: Path) -> str | None:
+    """Why a trial gave no model, if what a step left is of one."""
+    if not path.parent.name.startswith("search"):
+        return None
+    try:
+        return json.loads(read_json(path)["parameterValues"]["Output"])["error"]
+    except (ValueError, KeyError):  # it is being written, or has another form
+        return None
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

@@ -33,7 +33,7 @@ def served(run: LocalRun, arguments: Mapping[str, Any]) -> dict[str, Any]:
     if run.status == "succeeded" and report and Path(report).is_file():
         shutil.copyfile(report, run.report)
     nothing = dict.fromkeys(
-        ("data_commit", "rows_raw", "rows_clean", "trials", "metrics", "production_metrics", "verdict", "reasons", "url")
+        ("data_commit", "rows_raw", "rows_clean", "trials", "failed_trials", "metrics", "production_metrics", "verdict", "reasons", "url")
     )
     return {
         **nothing,

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console as RichConsole
+from rich.markup import escape
 from rich.progress import Progress as Bars
 from rich.progress import SpinnerColumn, TextColumn
 from rich.table import Table
@@ -62,12 +63,13 @@ class Steps:
             self._count[name] = self._count.get(name, 0) + 1
             began = self._began.get(name)
             seconds = time.monotonic() - began.pop(0) if began else 0.0
-            mark = "[green]✓[/green]" if progress.state == "done" else "[red]✗[/red]"
+            mark = "[green]✓[/green]" if progress.state == "done" and not progress.failure else "[red]✗[/red]"
             number = f" {self._count[name]}" if self._count[name] > 1 or name == "search" else ""
             if progress.state == "failed":
                 self.failed = name
             if name != "record":
-                self._bars.console.print(f"  {mark} {name + number:<14} [dim]{seconds:5.1f} s[/dim]")
+                why = f"  {escape(progress.failure)}" if progress.failure else ""
+                self._bars.console.print(f"  {mark} {name + number:<14} [dim]{seconds:5.1f} s[/dim]{why}")
         running = [name for name, began in self._began.items() if began and name != "record"]
         self._bars.update(self._line, description=", ".join(running) or "between steps")
 
@@ -98,6 +100,8 @@ def show_verdict(result: Mapping[str, Any], console: Console) -> None:
         console.rich.print(f"lakeline: {result['error']}", markup=False)
         return
     console.say(f"succeeded after {result['seconds']:.0f} s")
+    if result.get("failed_trials"):
+        console.rich.print(result["failed_trials"], markup=False, style="red")
     if result.get("verdict"):
         colour = "green" if result["verdict"] == "promoted" else "yellow"
         console.say(f"version {result['version']}: [{colour}]{result['verdict']}[/{colour}]")
@@ -117,6 +121,8 @@ def _lines(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     if best:
         parameters = ", ".join(f"{name}={_number(value)}" for name, value in best["parameters"].items())
         lines.append(("best trial", f"{best['number']} of {len(result['trials'])}: {best['estimator']}({parameters})"))
+    if result.get("failed_trials"):
+        lines.append(("", f"[red]{escape(result['failed_trials'])}[/red]"))
     if result["metrics"]:
         against = result["production_metrics"] or {}
         shown = [

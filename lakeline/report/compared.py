@@ -8,6 +8,7 @@ from lakeline.report import plots
 from lakeline.report.measure import Measure, measure
 from lakeline.report.parts import Cell, Section, Table, first, head, real, whole
 from lakeline.report.words import brief, compared, duration, finite, metric_of, pair, plural, text, tone
+from lakeline.training.search import failures
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,10 +27,10 @@ def trials(record: Mapping[str, Any]) -> Section | None:
     columns = head("Trial", "Estimator", "Parameters", *names, "Time", "Result", numbers=(*names, "Time"))
     rows = [_trial(each, names, chosen=best is not None and finite(each.get("number")) == best) for each in results]
     picture = plots.trials(results, best, decides)
-    failed = sum(bool(each.get("error")) for each in results)
+    failed = failures(results)
     intro = f"{plural(len(results), 'trial')}, compared by {decides.name} on validation rows, which are not the held-out ones."
     if failed:
-        intro += f" {plural(failed, 'trial')} failed."
+        intro += f" {text(failed)}."
     return Section("trials", "Trials", intro, plots=[picture] if picture else [], tables=[Table("Trials", columns, rows)])
 
 

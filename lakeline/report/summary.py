@@ -11,6 +11,7 @@ from lakeline.report.page import kicker, meta
 from lakeline.report.sections import gates, lineage
 from lakeline.report.verdict import judge
 from lakeline.report.words import SPACE
+from lakeline.training.search import failures
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +27,9 @@ def summary(record: Mapping[str, Any]) -> str:
         lines += [*(f"> {plain(line)}  " for line in verdict.error.splitlines()), ""]
     if verdict.reasons:
         lines += [*(f"- {plain(reason)}" for reason in verdict.reasons), ""]
+    failed = failures(record.get("trials") or [])
+    if failed:
+        lines += [plain(f"{failed}."), ""]
     figures = cards(record)
     if figures:
         rows = [f"| {plain(each.label)} | {plain(f'{each.value} {each.unit}'.strip())} | {plain(each.note)} |" for each in figures]

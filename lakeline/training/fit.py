@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lakeline.errors import DataError
 from lakeline.training.score import better_by
-from lakeline.training.search import TrialResult
+from lakeline.training.search import TrialResult, failures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,7 +71,7 @@ def fit(dataset: str, commit: str, train: Path, results: Sequence[str], model: P
     Raises
     ------
     DataError
-        If all trials failed: says why the first one did.
+        If all trials failed: says why.
     """
     from lakeline.data.specfile import pinned_spec
     from lakeline.lake import open_lake
@@ -90,10 +90,7 @@ def choose(spec: DatasetSpec, results: Sequence[TrialResult]) -> TrialResult:
     """
     good = sorted((result for result in results if not result.error), key=lambda result: result.number)
     if not good:
-        reasons = [
-            f"trial {result.number} ({result.estimator}): {result.error}" for result in sorted(results, key=lambda each: each.number)
-        ]
-        raise DataError(f"{spec.name}: none of {len(results)} trials gave a model. First: {reasons[0] if reasons else 'there were none'}")
+        raise DataError(f"{spec.name}: no model was made. {failures(vars(result) for result in results) or 'There was no trial'}.")
     metric, best = spec.metric.name, good[0]
     for result in good[1:]:
         if better_by(metric, result.metrics, best.metrics) > 0:

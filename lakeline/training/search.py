@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Any
 from lakeline.data.spec import Choices, Range
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     import numpy as np
 
     from lakeline.data.spec import DatasetSpec, Estimator
     from lakeline.training.score import Metrics
+
+
+_MOST_REASONS = 5
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,32 @@ class TrialResult:
     def from_json(cls, text: str) -> TrialResult:
         """Read what `to_json` wrote."""
         return cls(**json.loads(text))
+
+
+def failures(trials: Iterable[Mapping[str, Any]]) -> str | None:
+    """Say how many trials failed and why, the same reason once; None if none did.
+
+    Parameters
+    ----------
+    trials
+        Fields of a TrialResult of each.
+
+    Returns
+    -------
+    str or None
+        Such as `2 of 3 trials failed: 0, 2 (ridge): it rained`.
+    """
+    results = sorted(trials, key=lambda trial: trial["number"])
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for trial in results:
+        if trial.get("error"):
+            why = (str(trial["error"]).strip().splitlines() or ["for no reason that was told"])[0]
+            reasons.setdefault((trial["estimator"], why), []).append(str(trial["number"]))
+    if not reasons:
+        return None
+    said = [f"{', '.join(numbers)} ({estimator}): {why}" for (estimator, why), numbers in reasons.items()]
+    more = f"; and {len(said) - _MOST_REASONS} more reasons" if len(said) > _MOST_REASONS else ""
+    return f"{sum(map(len, reasons.values()))} of {len(results)} trials failed: {'; '.join(said[:_MOST_REASONS])}{more}"
 
 
 def sample(spec: DatasetSpec, number: int) -> Trial:
@@ -147,7 +176,7 @@ def run_trial(dataset: str, commit: str, train: Path, number: int) -> TrialResul
 
 
 def try_out(spec: DatasetSpec, train: Path, number: int, parameters: Mapping[str, Any] | None = None) -> TrialResult:
-    """Run a trial of a spec; a failing fit is reported, not raised.
+    """Run a trial of a spec; a failing fit is reported, not raised, unless the place was to blame.
 
     Parameters
     ----------
@@ -156,6 +185,7 @@ def try_out(spec: DatasetSpec, train: Path, number: int, parameters: Mapping[str
     parameters
         Instead of those that would be drawn.
     """
+    from lakeline.errors import blame_place, describe
     from lakeline.training import features, fold
     from lakeline.training.score import predict, score
 
@@ -177,8 +207,8 @@ def try_out(spec: DatasetSpec, train: Path, number: int, parameters: Mapping[str
             if not all(map(math.isfinite, metrics.values())):
                 metrics, error = {}, f"predictions are not finite numbers: {metrics}"
         except Exception as failure:
-            from lakeline.errors import describe
-
+            if not isinstance(failure, MemoryError):  # how much memory it takes is the estimator's own affair
+                blame_place(failure, f"{spec.name}: trial {trial.number} ({trial.estimator}) could not be made")
             error = describe(failure)
     note = "; ".join(sorted({str(each.message).splitlines()[0] for each in caught if issubclass(each.category, UserWarning)})) or None
     return TrialResult(trial.number, trial.estimator, used, metrics, time.perf_counter() - clock, started, error, note)

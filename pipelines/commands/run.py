@@ -118,8 +118,8 @@ def run(
     than --most (12). Nothing is no failure.
 
     The last table says what came out; --json gives the same with the keys pipeline, dataset, status, error, data_commit,
-    arrivals, rows_raw, rows_clean, trials, metrics, production_metrics, verdict, reasons, model, version, url, run_id, other_run
-    (which is bringing the same arrivals in), seconds, report and log. What doesn't apply is null.
+    arrivals, rows_raw, rows_clean, trials, failed_trials, metrics, production_metrics, verdict, reasons, model, version, url, run_id,
+    other_run (which is bringing the same arrivals in), seconds, report and log. What doesn't apply is null.
     """
     from lakeline.liveness import under_way
     from pipelines.execute import current_spec, execute, push_first

@@ -112,5 +112,5 @@ def test_more_of_r2_is_better(make_spec: Callable[..., DatasetSpec]):
 
 
 def test_a_search_whose_trials_all_failed_says_why_the_first_did(make_spec: Callable[..., DatasetSpec]):
-    with pytest.raises(DataError, match=r"ferries: none of 2 trials gave a model. First: trial 0 \(ridge\): it rained"):
+    with pytest.raises(DataError, match=r"ferries: no model was made. 2 of 2 trials failed: 0 \(ridge\): it rained; 1 \(ridge\): other."):
         choose(make_spec(), [_result(1, 0, error="other"), _result(0, 0, error="it rained")])
