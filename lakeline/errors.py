@@ -67,6 +67,18 @@ class RegistryError(LakelineError):
     """MLflow's tracking store or model registry can't do what was asked of it."""
 
 
+class RegistryUnavailable(RegistryError):
+    """MLflow, or the store of its files, is out of reach for now, which says nothing of what was asked for."""
+
+
+class FilesMissing(RegistryError):
+    """The files of a version are not in MLflow's artifact store."""
+
+
+class PlaceTrouble(LakelineError):
+    """Something could not be tried for want of memory, disk, network or a server, which says nothing of what was to be tried."""
+
+
 class PipelinesError(LakelineError):
     """Kubeflow Pipelines can't do what was asked of it, or is out of reach."""
 
@@ -146,6 +158,55 @@ def describe(error: BaseException) -> str:
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
     return f"{type(error).__name__}: {error}"
+
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
+_NOT_USABLE = {errno.EIO, errno.EACCES, errno.EPERM, errno.EROFS, errno.EAGAIN, errno.EBUSY, errno.ESTALE}
+_OUT_OF_REACH = {errno.ETIMEDOUT, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRINUSE, errno.EADDRNOTAVAIL}
+_NETWORK_LIBRARIES = ("requests", "urllib3", "httpx", "httpcore", "botocore", "s3transfer", "socket", "ssl")
+_DATABASE_ERRORS = ("OutOfMemoryException", "IOException")
+"""What DuckDB calls trouble with memory and files."""
+
+
+def of_the_place(error: BaseException) -> bool:
+    """Whether an error is trouble of the place, and so no verdict on the model or the rows that were tried.
+
+    Parameters
+    ----------
+    error
+        Any exception; what it was raised from counts as well.
+
+    Returns
+    -------
+    bool
+        True of want of memory or disk, and of whatever is out of reach; not of a file that isn't there.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, (MemoryError, ConnectionError, TimeoutError, LakeUnavailable, RegistryUnavailable, PlaceTrouble)):
+            return True
+        if isinstance(seen, OSError) and seen.errno in _NO_ROOM | _NOT_USABLE | _OUT_OF_REACH:
+            return True
+        library = type(seen).__module__.partition(".")[0]
+        if library in _NETWORK_LIBRARIES or (library in ("duckdb", "_duckdb") and type(seen).__name__ in _DATABASE_ERRORS):
+            return True
+        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
+    return False
+
+
+def blame_place(error: BaseException, what: str) -> None:
+    """Raise PlaceTrouble, which names what could not be tried, if an error is of the place; else do nothing.
+
+    Parameters
+    ----------
+    error
+        What was caught.
+    what
+        What could not be done, as the beginning of a sentence, such as "version 3 could not be loaded".
+    """
+    if of_the_place(error):
+        told = describe(error).rstrip(".")
+        raise PlaceTrouble(f"{what}: {told}. That says nothing of the model: when this is mended, run the same again.") from error
 
 
 def _explain_on_exit(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

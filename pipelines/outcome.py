@@ -82,7 +82,7 @@ def verdict(dataset: str, run_id: str) -> dict[str, Any] | None:
     """
     from lakeline.registry import models
 
-    made = next((info for info in models(dataset) if info.lineage.get("pipeline_run") == run_id), None)
+    made = next((info for info in models(dataset) if run_id in info.runs), None)
     return None if made is None else made.to_dict()
 
 

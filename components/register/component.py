@@ -37,7 +37,8 @@ def register(
     results
         Results of the trials; each becomes a nested run.
     run_id
-        Id of the pipeline run. The same id again finds the version that it registered.
+        Id of the pipeline run. The same id again finds the version that it registered; another one goes on with the same
+        model's version that a killed run has left unfinished.
     started
         When the run started, in seconds since 1970.
 

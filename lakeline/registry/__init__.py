@@ -3,7 +3,7 @@
 from lakeline.registry.ending import record_end
 from lakeline.registry.gates import Gate
 from lakeline.registry.moves import history, revert
-from lakeline.registry.promotion import Decision, promote, promote_by_hand
+from lakeline.registry.promotion import Decision, evaluation_of, promote, promote_by_hand
 from lakeline.registry.records import Move
 from lakeline.registry.registration import Registered, register
 from lakeline.registry.rollback import roll_back
@@ -16,6 +16,7 @@ __all__ = [
     "Move",
     "Registered",
     "VersionInfo",
+    "evaluation_of",
     "history",
     "models",
     "promote",

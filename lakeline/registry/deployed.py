@@ -221,7 +221,7 @@ def record_deployed(model: str, version: int, run: str, actor: str) -> None:
     RegistryError
         If the registry is out of reach.
     """
-    from lakeline.registry.promotion import record
+    from lakeline.registry.records import record
     from lakeline.registry.store import connect, speaking
 
     client = connect()

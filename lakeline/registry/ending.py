@@ -6,15 +6,16 @@ import sys
 import time
 
 from lakeline.errors import RegistryError
-from lakeline.registry.peek import CannotTell, run_status
+from lakeline.registry.peek import CannotTell, any_open
 from lakeline.settings import get_settings
 
 
 def record_end(dataset: str, run_id: str, pipeline: str, state: str, error: str = "") -> None:
     """Record how a pipeline run ended, on its MLflow run.
 
-    A run that succeeded and has no open MLflow run leaves nothing to do, and MLflow is not imported. A run that failed
-    before it had one gets a small one. If the registry is out of reach, standard error says so: the end of a run is not
+    What runs that were killed have left open in the registry is closed on the way. A run that succeeded and has no open MLflow run,
+    where no other one is open either, leaves nothing to do, and MLflow is not imported. A run that failed before it had one gets a
+    small one. If the registry is out of reach, standard error says so: the end of a run is not
     changed by how it is recorded.
 
     Parameters
@@ -33,8 +34,7 @@ def record_end(dataset: str, run_id: str, pipeline: str, state: str, error: str 
     run_id = get_settings().run_id or run_id
     succeeded = state.upper() in ("SUCCEEDED", "SKIPPED")
     try:
-        status = run_status(dataset, run_id)
-        if succeeded and status != "RUNNING":
+        if succeeded and not any_open(dataset):
             return
     except CannotTell:
         pass
@@ -47,18 +47,23 @@ def record_end(dataset: str, run_id: str, pipeline: str, state: str, error: str 
 def _record(dataset: str, run_id: str, pipeline: str, *, succeeded: bool, error: str) -> None:
     from lakeline.registry import runs
     from lakeline.registry.store import connect, experiment_id, speaking
+    from lakeline.registry.unfinished import close_left
 
     client = connect()
     with speaking():
         from mlflow.entities import RunTag
 
+        close_left(client, dataset, run_id)
         injected = runs.injected_run(client)
-        experiment = experiment_id(client, dataset)
-        found = client.get_run(injected) if injected else runs.find_run(client, experiment, run_id)
-        if succeeded and (found is None or found.info.status != "RUNNING"):
+        if succeeded and client.get_experiment_by_name(dataset) is None and not injected:
             return
-        run = found or runs.parent_run(client, experiment, run_id, time.time())
+        experiment = experiment_id(client, dataset)
+        found = [client.get_run(injected)] if injected else runs.find_runs(client, experiment, run_id)
+        still_open = [run for run in found if run.info.status == "RUNNING"]
+        if succeeded and not still_open:
+            return
         said = {"dataset": dataset, "pipeline": pipeline, "ended": "succeeded" if succeeded else "failed", "error": error}
-        client.log_batch(run.info.run_id, tags=[RunTag(key, runs.clip(value)) for key, value in said.items() if value])
-        if not injected:
-            client.set_terminated(run.info.run_id, "FINISHED" if succeeded else "FAILED")
+        for run in still_open or found[:1] or [runs.parent_run(client, experiment, run_id, time.time())]:
+            client.log_batch(run.info.run_id, tags=[RunTag(key, runs.clip(value)) for key, value in said.items() if value])
+            if not injected:
+                client.set_terminated(run.info.run_id, "FINISHED" if succeeded else "FAILED")

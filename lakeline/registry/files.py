@@ -79,11 +79,9 @@ def fetch_version(model: str, version: int, folder: Path) -> str:
 
     client = connect()
     with speaking():
-        from mlflow.artifacts import download_artifacts
-
         registered = client.get_model_version(model, str(version)).tags.get(DIGEST_TAG)
-        folder.mkdir(parents=True, exist_ok=True)
-        download_artifacts(f"models:/{model}/{version}", dst_path=str(folder))
+    folder.mkdir(parents=True, exist_ok=True)
+    download(model, version, folder)
     digest = files_digest(folder)
     if registered and digest != registered:
         raise RegistryError(
@@ -91,6 +89,52 @@ def fetch_version(model: str, version: int, folder: Path) -> str:
             "Somebody or something changed them in MLflow's artifact store: bring them back from a backup, or train again."
         )
     return digest
+
+
+def download(model: str, version: int, folder: Path | None = None) -> Path:
+    """Download the files of a version as they are.
+
+    Parameters
+    ----------
+    model, version
+        Name and number.
+    folder
+        Where its files go, which is there; None: a folder of MLflow's choice, which on this machine is that of its store.
+
+    Returns
+    -------
+    Path
+        The folder that has them.
+
+    Raises
+    ------
+    FilesMissing
+        If the store has none of them.
+    RegistryUnavailable
+        If the store is out of reach.
+    """
+    from pathlib import Path
+
+    from lakeline.errors import FilesMissing, of_the_place
+    from lakeline.registry.store import connect, speaking
+
+    connect()
+    with speaking():
+        from mlflow.artifacts import download_artifacts
+        from mlflow.exceptions import MlflowException
+
+        try:
+            found = Path(download_artifacts(f"models:/{model}/{version}", dst_path=None if folder is None else str(folder)))
+        except (OSError, MlflowException) as error:
+            missing = isinstance(error, OSError) or getattr(error, "error_code", None) == "RESOURCE_DOES_NOT_EXIST"
+            if of_the_place(error) or not missing:
+                raise
+            found = None
+    if found is None or all(path.name == _MLFLOWS_OWN for path in found.iterdir()):
+        raise FilesMissing(
+            f"{model} version {version}: MLflow's artifact store has none of its files. Bring them back from a backup, or train again."
+        )
+    return found
 
 
 def fetch_some(model: str, version: int, names: Collection[str], folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from lakeline.registry import records
@@ -64,12 +65,16 @@ def move_alias(
         return origin
     moves = records.read([found.tags if found else {}, *(each.tags for each in versions)])
     said = Move(records.now(), alias, origin, version, who or person(), why, kind)
-    if not _same(last_move(moves, alias), said):
+    last = last_move(moves, alias)
+    if last is not None and not last.made and _same(last, said):
+        said = last
+    else:
         records.write(client, model, said)
     if version is None:
         client.delete_registered_model_alias(model, alias)
     else:
         client.set_registered_model_alias(model, alias, str(version))
+    records.write(client, model, replace(said, made=True))
     return version
 
 
@@ -78,9 +83,9 @@ def _stands(aliases: dict[str, str], alias: str) -> int | None:
     return None if version is None else int(version)
 
 
-def _same(ours: Move | None, other: Move) -> bool:
+def _same(ours: Move, other: Move) -> bool:
     """Whether two records are of one move, which was tried again."""
-    return ours is not None and (ours.origin, ours.target, ours.why) == (other.origin, other.target, other.why)
+    return (ours.origin, ours.target, ours.why) == (other.origin, other.target, other.why)
 
 
 def history(model: str) -> list[Move]:
@@ -122,6 +127,17 @@ def recorded(model: str) -> tuple[RegisteredModel, list[ModelVersion], list[Move
     return found, versions, records.read([found.tags, *(version.tags for version in versions)])
 
 
+def was_moved(client: MlflowClient, model: str, version: int) -> bool:
+    """Whether the alias production has come to stand at a version, there or not any more."""
+    from lakeline.registry.versions import all_versions, registered_model
+
+    found, versions = registered_model(client, model), all_versions(client, model)
+    production = _stands(found.aliases if found else {}, PRODUCTION)
+    moves = records.read([found.tags if found else {}, *(each.tags for each in versions)])
+    never = records.unmade(moves, production, {int(each.version) for each in versions})
+    return production == version or any((move.alias, move.target) == (PRODUCTION, version) and move not in never for move in moves)
+
+
 def no_model(model: str) -> RegistryError:
     """Make the error that says that there is no such model."""
     from lakeline.errors import RegistryError
@@ -155,14 +171,13 @@ def revert(model: str, failed: int, target: int | None, why: str, who: str | Non
     RegistryError
         If the registry is out of reach.
     """
-    from lakeline.registry.promotion import record
     from lakeline.registry.store import connect, speaking
     from lakeline.registry.versions import registered_model
 
     client = connect()
     with speaking():
         moves = history(model)
-        record(client, model, failed, "rolled_back", to="" if target is None else target, why=why)
+        records.record(client, model, failed, "rolled_back", to="" if target is None else target, why=why)
         said = f"version {failed} was rolled back: {why}"
         production = move_alias(client, model, PRODUCTION, target, said, who, expect=failed)
         # After production: interrupted in between, `previous` stands where production does, which the way back is found from.
@@ -228,4 +243,4 @@ def record_unrecorded(model: str, version: int, before: int | None, who: str = "
     with speaking():
         if before is not None:
             move_alias(client, model, PREVIOUS, before, f"{version} takes its place", who)
-        records.write(client, model, Move(records.now(), PRODUCTION, before, version, who, "set in MLflow", UNRECORDED))
+        records.write(client, model, Move(records.now(), PRODUCTION, before, version, who, "set in MLflow", UNRECORDED, made=True))

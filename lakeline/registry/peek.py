@@ -1,6 +1,6 @@
 """A read-only glance at MLflow's SQLite store, for steps that need one fact of it and not MLflow, whose import and start cost seconds.
 
-What is read here is four tables of MLflow's own schema. Where they are not as expected, or the store is no SQLite file,
+What is read here is six tables of MLflow's own schema. Where they are not as expected, or the store is no SQLite file,
 `CannotTell` is raised, and the caller asks MLflow itself.
 """
 
@@ -28,7 +28,7 @@ def sqlite_path(uri: str) -> Path | None:
     return None if path == uri or not path or path.startswith(":") or "?" in path else Path(unquote(path))
 
 
-def _rows(query: str, *values: Any) -> list[tuple[Any, ...]]:
+def _rows(query: str, *values: Any, **named: Any) -> list[tuple[Any, ...]]:
     path = sqlite_path(get_settings().mlflow_uri)
     if path is None:
         raise CannotTell
@@ -37,7 +37,7 @@ def _rows(query: str, *values: Any) -> list[tuple[Any, ...]]:
     follow_and_say(path)
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5)) as database:
-            return database.execute(query, values).fetchall()
+            return database.execute(query, named or values).fetchall()
     except sqlite3.Error as error:
         raise CannotTell from error
 
@@ -64,8 +64,8 @@ def production(name: str) -> tuple[int, str] | None:
     return (int(found[0][0]), str(found[0][1])) if found else None
 
 
-def run_status(name: str, run_id: str) -> str | None:
-    """Status (RUNNING, FINISHED, ...) of the MLflow run of a pipeline run; None if it has none.
+def any_open(name: str) -> bool:
+    """Whether an MLflow run of a data set is open, or a version of ours has no verdict.
 
     Raises
     ------
@@ -74,12 +74,17 @@ def run_status(name: str, run_id: str) -> str | None:
     """
     found = _rows(
         """
-        SELECT runs.status FROM runs
-        JOIN tags AS run ON run.run_uuid = runs.run_uuid AND run.key = 'pipeline_run' AND run.value = ?
-        JOIN experiments ON experiments.experiment_id = runs.experiment_id AND experiments.name = ?
-        WHERE NOT EXISTS (SELECT 1 FROM tags AS parent WHERE parent.run_uuid = runs.run_uuid AND parent.key = 'mlflow.parentRunId')
+        SELECT 1 FROM runs
+        JOIN experiments ON experiments.experiment_id = runs.experiment_id AND experiments.name = :name
+        WHERE runs.status = 'RUNNING' AND runs.lifecycle_stage = 'active'
+        UNION ALL
+        SELECT 1 FROM model_version_tags AS run
+        WHERE run.name = :name AND run.key = 'pipeline_run' AND NOT EXISTS (
+            SELECT 1 FROM model_version_tags AS verdict
+            WHERE verdict.name = run.name AND verdict.version = run.version AND verdict.key = 'verdict'
+        )
+        LIMIT 1
         """,
-        run_id,
-        name,
+        name=name,
     )
-    return str(found[0][0]) if found else None
+    return bool(found)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lakeline.errors import LakelineError
-from lakeline.registry.files import kept_as_it_is
+from lakeline.errors import FilesMissing, LakelineError, blame_place
+from lakeline.registry.files import download, kept_as_it_is
 from lakeline.registry.location import local_path
 from lakeline.registry.peek import PRODUCTION, CannotTell, production
 from lakeline.training.evaluate import Rival
@@ -32,7 +32,9 @@ def load_production(dataset: str) -> Rival | None:
     Raises
     ------
     RegistryError
-        If the registry can't be asked.
+        If the registry can't be asked, or the store of its files is out of reach.
+    PlaceTrouble
+        If there is no memory or disk to load it, which says nothing of the version.
     """
     try:
         found = production(dataset)
@@ -43,16 +45,15 @@ def load_production(dataset: str) -> Rival | None:
         return _load_through_mlflow(dataset)
     if folder is None or not (folder / CARD_FILE).is_file():
         return _load_through_mlflow(dataset)
-    return _load_ours(found[0], folder)
+    return _load_ours(dataset, found[0], folder)
 
 
-def _load_ours(version: int, folder: Path) -> Rival:
+def _load_ours(dataset: str, version: int, folder: Path) -> Rival:
     try:
         model, card = load(folder)
-    except LakelineError as error:
-        return Rival(version, reason=str(error))
     except Exception as error:
-        return Rival(version, reason=_unloadable(error))
+        blame_place(error, _what(dataset, version))
+        return Rival(version, reason=str(error) if isinstance(error, LakelineError) else _unloadable(error))
     return Rival(version, card.features, model)
 
 
@@ -65,14 +66,19 @@ def _load_through_mlflow(dataset: str) -> Rival | None:
         found = version_by_alias(client, dataset, PRODUCTION)
     if found is None:
         return None
-    from mlflow.artifacts import download_artifacts
-    from mlflow.pyfunc import load_model
-
     version = int(found.version)
     try:
-        folder = Path(download_artifacts(f"models:/{dataset}/{version}"))
-        if (folder / CARD_FILE).is_file():
-            return _load_ours(version, folder)
+        folder = download(dataset, version)
+    except FilesMissing as error:
+        return Rival(version, reason=str(error))
+    return _load_ours(dataset, version, folder) if (folder / CARD_FILE).is_file() else _load_foreign(dataset, version, folder)
+
+
+def _load_foreign(dataset: str, version: int, folder: Path) -> Rival:
+    """Load a model that was made elsewhere."""
+    from mlflow.pyfunc import load_model
+
+    try:
         with kept_as_it_is():  # a local store gives its own folder
             model = load_model(str(folder))
         inputs = model.metadata.get_input_schema()
@@ -81,9 +87,14 @@ def _load_through_mlflow(dataset: str) -> Rival | None:
         types: dict[str, FeatureType] = {
             each.name: "text" if str(each.type) in ("DataType.string", "string") else "number" for each in inputs.inputs
         }
-        return Rival(version, types, model)
     except Exception as error:
+        blame_place(error, _what(dataset, version))
         return Rival(version, reason=_unloadable(error))
+    return Rival(version, types, model)
+
+
+def _what(dataset: str, version: int) -> str:
+    return f"{dataset} version {version}, in production, could not be loaded"
 
 
 def _unloadable(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Records of the moves of aliases, which MLflow keeps no history of: each is a tag `move.<time>` of the registered model."""
+"""Records of what becomes of versions, which MLflow keeps no history of: tags of a version, and of its model for moves of aliases."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from lakeline.registry.peek import PRODUCTION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from mlflow import MlflowClient
 
@@ -44,6 +44,8 @@ class Move:
         Who moved it, and the reason given.
     kind
         ROLLBACK, UNRECORDED, or empty for any other, and for those recorded before there were kinds.
+    made
+        Whether it was noted that the move had been made; of older records, and of an interrupted move, that is not known.
     """
 
     at: str
@@ -53,6 +55,7 @@ class Move:
     who: str
     why: str
     kind: str = ""
+    made: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Give all of it as JSON can hold it."""
@@ -68,7 +71,7 @@ def now() -> str:
 
 
 def write(client: MlflowClient, model: str, move: Move) -> None:
-    """Record a move as a tag of the registered model, where it outlives the versions."""
+    """Record a move as a tag `move.<time>` of the registered model, where it outlives the versions."""
     from lakeline.registry.runs import clip
 
     def text(most: int) -> str:
@@ -77,6 +80,16 @@ def write(client: MlflowClient, model: str, move: Move) -> None:
     said = text(_WHY)
     key = datetime.fromisoformat(move.at).strftime("move.%Y%m%dT%H%M%S.%fZ")
     client.set_registered_model_tag(model, key, said if len(said) <= _MOST else text(_SHORT_WHY))
+
+
+def record(client: MlflowClient, name: str, version: int, event: str, **said: Any) -> None:
+    """Record an event as tags of a version: when, who, and what else is to be said of it."""
+    from lakeline.lineage import person
+    from lakeline.registry.runs import clip
+
+    facts = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "who": person(), **said}
+    for key, value in facts.items():
+        client.set_model_version_tag(name, str(version), f"{event}_{key}", clip(str(value)))
 
 
 def read(holders: Iterable[Mapping[str, str]]) -> list[Move]:
@@ -110,7 +123,7 @@ def moved_at(moves: Sequence[Move], version: int) -> datetime | None:
     return datetime.fromisoformat(found.at) if found else None
 
 
-def unmade(moves: Sequence[Move], production: int | None) -> list[Move]:
+def unmade(moves: Sequence[Move], production: int | None, versions: Collection[int]) -> list[Move]:
     """Moves of the alias production that were recorded and then not made: it stood still where it had been.
 
     Parameters
@@ -119,7 +132,13 @@ def unmade(moves: Sequence[Move], production: int | None) -> list[Move]:
         All that are recorded, oldest first.
     production
         Where the alias stands now.
+    versions
+        Versions that there are. One that was deleted took the alias with it, which is no sign that it never had it.
     """
     own = [move for move in moves if move.alias == PRODUCTION]
     after = [*(move.origin for move in own[1:]), production]
-    return [move for move, stood in zip(own, after, strict=False) if stood == move.origin != move.target]
+    return [
+        move
+        for move, stood in zip(own, after, strict=False)
+        if not move.made and stood == move.origin != move.target and (move.target is None or move.target in versions)
+    ]

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lakeline.registry.conclusion import is_finished
 from lakeline.registry.files import DIGEST_TAG, files_digest
-from lakeline.registry.versions import LINEAGE, version_by_alias
+from lakeline.registry.unfinished import take_over
+from lakeline.registry.versions import FAILED_TRIALS, LINEAGE, version_by_alias
 from lakeline.settings import get_settings
 
 if TYPE_CHECKING:
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
 STAGING = "staging"
 _NOT_NEEDED = ("duckdb", "pyarrow")
 """Packages that make the rows of a model and are not needed to load it."""
+
+
+_RECIPE = ({*LINEAGE} - {"pipeline_run"}) | {"estimator", "parameters", "trial", "packages"}
+"""Tags that say what makes a model: two versions that agree in these are the same model."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,8 @@ def register(
     lineage
         What `split` said its rows were made from.
     run_id
-        Id of the pipeline run; LAKELINE_RUN_ID goes before it. The same id again finds the version that it registered.
+        Id of the pipeline run; LAKELINE_RUN_ID goes before it. The same id again finds the version that it registered. Another one
+        takes over a version that was made alike and is unfinished, as a run that was killed leaves it.
     started
         When the pipeline run began, in seconds since 1970.
 
@@ -79,34 +86,63 @@ def register(
     from lakeline.registry import runs
     from lakeline.registry.store import connect, experiment_id, speaking
     from lakeline.training.model import load
-    from lakeline.training.search import TrialResult
+    from lakeline.training.search import TrialResult, failures
 
     run_id = get_settings().run_id or run_id
     pipeline, card = load(model)  # before MLflow: skops, when imported, looks through every module that there is
-    told = {"data_commit": commit, **lineage, "code_version": code_version(), "image": image(), "pipeline_run": run_id, "seed": card.seed}
-    origin = {name: str(told[name]) for name in LINEAGE if told.get(name) not in (None, "")}
+    made_by = {
+        "data_commit": commit,
+        **lineage,
+        "code_version": code_version(),
+        "image": image(),
+        "pipeline_run": run_id,
+        "seed": card.seed,
+    }
+    origin = {name: str(made_by[name]) for name in LINEAGE if made_by.get(name) not in (None, "")}
+    recipe = origin | {"estimator": card.estimator, "parameters": json.dumps(card.parameters), "trial": str(card.trial)}
+    recipe["packages"] = packages()
     client = connect()
     with speaking():
-        found = client.search_model_versions(f"name = '{dataset}' AND tags.`pipeline_run` = '{run_id}'")
-        if found:
-            return _staged(client, found[0])
-        parent = runs.parent_run(client, experiment_id(client, dataset), run_id, started)
+        experiment = experiment_id(client, dataset)
+        known = _known(client, dataset, recipe)
+        if known is not None:
+            take_over(client, known, run_id)
+            return _staged(client, known)
+        parent = runs.parent_run(client, experiment, run_id, started)
         trials = [TrialResult.from_json(result) for result in results]
         runs.log_trials(client, parent, trials)
         _describe(client, parent.info.run_id, dataset, origin)
         model_id, digest = _log_model(client, parent.info.experiment_id, parent.info.run_id, model, pipeline, card)
         best = next((trial.metrics for trial in trials if trial.number == card.trial), {})
         _log_parent(client, parent.info.run_id, model_id, evaluation, best, card)
-        tags = origin | {
-            DIGEST_TAG: digest,
-            "estimator": card.estimator,
-            "parameters": json.dumps(card.parameters),
-            "trial": str(card.trial),
-        }
-        tags["packages"] = packages()
-        version = _create_version(client, dataset, model_id, parent.info.run_id, tags, evaluation)
-        client.set_tag(parent.info.run_id, "model_version", version.version)
-        return _staged(client, version)
+        failed = failures(map(vars, trials))
+        told = {DIGEST_TAG: digest} | ({FAILED_TRIALS: runs.clip(failed)} if failed else {})
+        version = _create_version(client, dataset, model_id, parent.info.run_id, recipe | told, evaluation)
+        first = _alike(client, dataset, recipe) or version
+        if first.version != version.version:  # two runs at once, or a server that went away before it could say that it had made it
+            client.delete_model_version(dataset, version.version)
+            take_over(client, first, run_id)
+        client.set_tag(parent.info.run_id, "model_version", first.version)
+        return _staged(client, first)
+
+
+def _known(client: MlflowClient, dataset: str, recipe: Mapping[str, str]) -> ModelVersion | None:
+    """Find the version that this run made before; or one made alike that is unfinished, for its run was killed or is at it still."""
+    run_id = recipe["pipeline_run"]
+    own = client.search_model_versions(f"name = '{dataset}' AND tags.`pipeline_run` = '{run_id}'")
+    return min(own, key=lambda version: int(version.version), default=None) or _alike(client, dataset, recipe)
+
+
+def _alike(client: MlflowClient, dataset: str, recipe: Mapping[str, str]) -> ModelVersion | None:
+    """Find the first version of the same model that is unfinished."""
+    from lakeline.lake import open_lake
+    from lakeline.registry import runs
+
+    lake_tags, commit = open_lake(dataset).tags(), recipe["data_commit"]
+    found = client.search_model_versions(f"name = '{dataset}' AND tags.`data_commit` = '{commit}'")
+    alike = (version for version in found if all(version.tags.get(name) == recipe.get(name) for name in _RECIPE))
+    left = (version for version in alike if not is_finished(version, lake_tags) and runs.has_run(client, version))
+    return min(left, key=lambda version: int(version.version), default=None)
 
 
 def _describe(client: MlflowClient, run: str, dataset: str, origin: Mapping[str, str]) -> None:

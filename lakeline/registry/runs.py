@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Param, Run
+    from mlflow.entities.model_registry import ModelVersion
 
     from lakeline.training.search import TrialResult
 
@@ -66,16 +67,30 @@ def parent_run(client: MlflowClient, experiment: str, run_id: str, started: floa
     if injected:
         client.set_tag(injected, "pipeline_run", run_id)
         return client.get_run(injected)
-    found = find_run(client, experiment, run_id)
+    found = find_runs(client, experiment, run_id)
     if found:
-        return found
+        return found[0]
     return client.create_run(experiment, int(started * 1000), _tags() | {"pipeline_run": run_id}, run_id)
 
 
-def find_run(client: MlflowClient, experiment: str, run_id: str) -> Run | None:
-    """MLflow run that a pipeline run has in an experiment."""
-    found = client.search_runs([experiment], f"tags.pipeline_run = '{run_id}'", max_results=1)
-    return found[0] if found else None
+def find_runs(client: MlflowClient, experiment: str, run_id: str) -> list[Run]:
+    """MLflow runs that a pipeline run has in an experiment: one, or more where a server's answer that it had made one was lost."""
+    return list(client.search_runs([experiment], f"tags.pipeline_run = '{run_id}'", order_by=["attributes.start_time ASC"]))
+
+
+def has_run(client: MlflowClient, version: ModelVersion) -> bool:
+    """Whether the MLflow run of a version is there still; one in the trash is taken back."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        run = client.get_run(str(version.run_id))
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return False
+    if run.info.lifecycle_stage == "deleted":
+        client.restore_run(run.info.run_id)
+    return True
 
 
 def log_trials(client: MlflowClient, parent: Run, results: Iterable[TrialResult]) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import re
+import sys
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lakeline.errors import RegistryError
+from lakeline.errors import LakelineError, RegistryError, RegistryUnavailable, of_the_place
 from lakeline.registry.location import artifact_root, follow_and_say
 from lakeline.registry.peek import sqlite_path
 from lakeline.settings import get_settings, sqlite_uri
@@ -29,14 +30,15 @@ _ENVIRONMENT = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_RECORD_ENV_VARS_IN_MODEL_LOGGING": "false",
     "GIT_PYTHON_REFRESH": "quiet",
-    # A server that is gone is told of in half a minute, not in ten.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
     # Files come through the server. It would have clients read and write its object store by signed addresses, which only it can reach.
     "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",
     "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "false",
 }
+_TRIES, _STEP_TRIES = "4", "8"
+"""Second tries of a request: a person hears within half a minute of a server that is gone; a step goes on asking for four minutes."""
+
 _ADVICE = (
     ("database is locked", "another program holds the database. Let it finish (or end it), then run the same command again."),
     ("disk is full", "the disk is full. Free some space and run the same command again."),
@@ -51,14 +53,48 @@ _ADVICE = (
 )
 """What SQLite says, and what to do."""
 
+_LIBRARIES = ("mlflow", "sqlalchemy", "alembic", "requests", "urllib3", "botocore", "boto3", "s3transfer")
+_AWAY_CODES = ("TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED", "ABORTED", "CANCELLED")
+_AWAY_SIGNS = (
+    "Max retries exceeded",
+    "failed with timeout exception",
+    "failed with error code 5",
+    "database is locked",
+    "Connection refused",
+)
+"""MLflow raises what its client met as an internal error, which it also calls whatever else it has no word for."""
+
 
 def quiet() -> None:
     """Settle MLflow's settings that the user has not, and silence its chatter: before its import, and after, for that undoes it."""
-    for name, value in _ENVIRONMENT.items():
+    in_step = os.environ.get("_KFP_RUNTIME") == "true"
+    for name, value in (_ENVIRONMENT | {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": _STEP_TRIES if in_step else _TRIES}).items():
         os.environ.setdefault(name, value)
     for name in ("mlflow", "alembic", "sqlalchemy.engine", "urllib3"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    if in_step:
+        _tell_of_tries()
     warnings.filterwarnings("ignore", module=r"(mlflow|alembic|sqlalchemy)\b")
+
+
+class _Tries(logging.Handler):
+    """Says in a step's log that a request is tried again, in the place of urllib3's own words."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if str(record.msg).startswith("Retry"):
+            print(
+                f"lakeline: MLflow at {shown_uri()} does not answer. Asking it again, for some minutes at most.",
+                file=sys.stderr,
+                flush=True,
+            )
+
+
+def _tell_of_tries() -> None:
+    logger = logging.getLogger("urllib3.connectionpool")
+    if not any(isinstance(handler, _Tries) for handler in logger.handlers):
+        logger.addHandler(_Tries())
+    logger.setLevel(logging.DEBUG)  # its word for a second try after a server's error
+    logger.propagate = False
 
 
 def connect() -> MlflowClient:
@@ -147,16 +183,23 @@ def experiment_id(client: MlflowClient, name: str) -> str:
 
 @contextmanager
 def speaking() -> Generator[None]:
-    """Turn what MLflow raises into a RegistryError that says what to do."""
+    """Turn what MLflow raises into a RegistryError that says what to do: RegistryUnavailable where a later try may end otherwise."""
     try:
         yield
-    except RegistryError:
+    except LakelineError:
         raise
     except Exception as error:
-        if not type(error).__module__.startswith(("mlflow", "sqlalchemy", "alembic", "requests", "urllib3")):
+        if not type(error).__module__.startswith(_LIBRARIES):
             raise
+        kind = RegistryUnavailable if _is_away(error) else RegistryError
         # The cause goes no further: its text may hold the password of the store's address.
-        raise RegistryError(f"MLflow at {shown_uri()}: {_without_password(_explain(error))}") from None
+        raise kind(f"MLflow at {shown_uri()}: {_without_password(_explain(error))}") from None
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether what MLflow raises says that its server, its database or the store of its files is out of reach."""
+    code = getattr(error, "error_code", None)
+    return of_the_place(error) or code in _AWAY_CODES or any(sign in str(error) for sign in _AWAY_SIGNS)
 
 
 def shown_uri() -> str:

@@ -22,6 +22,12 @@ T = TypeVar("T")
 LINEAGE = ("data_commit", "data_arrivals", "spec_digest", "split", "code_version", "image", "pipeline_run", "seed")
 """Tags of a run and of a version that say where it comes from."""
 
+BEGUN = "begun_by"
+"""Tag of a version and of its MLflow run: pipeline runs that were killed before another one took it over."""
+
+FAILED_TRIALS = "failed_trials"
+"""Tag of a version: how many trials of its search failed, and why."""
+
 _PAGE = 1000
 """The most that one search for models may find."""
 
@@ -46,6 +52,8 @@ class VersionInfo:
         When it was registered, and when its run began, in seconds since 1970.
     run_id
         Id of its MLflow run.
+    failed_trials
+        How many trials of its search failed, and why; None if none did.
     """
 
     name: str
@@ -59,7 +67,13 @@ class VersionInfo:
     created: float
     started: float
     run_id: str
+    failed_trials: str | None
     tags: dict[str, str]
+
+    @property
+    def runs(self) -> list[str]:
+        """Ids of the pipeline runs that made it: more than one if it was taken over from one that was killed."""
+        return [self.lineage.get("pipeline_run", ""), *self.tags.get(BEGUN, "").split(",")]
 
     def to_dict(self) -> dict[str, Any]:
         """Give what a client reads, as JSON can hold it."""
@@ -178,5 +192,6 @@ def _info(client: MlflowClient, version: ModelVersion, aliases: list[str]) -> Ve
         created=created,
         started=started,
         run_id=str(version.run_id),
+        failed_trials=tags.get(FAILED_TRIALS),
         tags=tags,
     )

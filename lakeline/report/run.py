@@ -90,10 +90,10 @@ def promote_and_report(
     str
         "promoted" or "held".
     """
-    from lakeline.registry import promote, version_info
+    from lakeline.registry import evaluation_of, promote, version_info
     from lakeline.report import markdown
 
-    scored = json.loads(Path(evaluation).read_text(encoding="utf-8"))
+    scored = evaluation_of(dataset, version, json.loads(Path(evaluation).read_text(encoding="utf-8")))
     decision = promote(dataset, version, scored)
     lake = open_lake(dataset)
     spec = pinned_spec(lake, CommitId(commit)).spec
@@ -105,7 +105,7 @@ def promote_and_report(
         "best": json.loads(best)["number"],
         "metric": {"name": spec.metric.name, "direction": spec.metric.direction},
         "target": {"column": spec.target.column, "unit": spec.target.unit},
-        "evaluation": scored,
+        "evaluation": dict(scored),
         "decision": decision.to_dict(),
         "model": {
             "name": dataset,

@@ -150,6 +150,7 @@ def _predict_rival(
     """Predictions of the model in production for the same rows, or why there are none."""
     import numpy as np
 
+    from lakeline.errors import blame_place
     from lakeline.training import fold
     from lakeline.training.score import predict
 
@@ -163,6 +164,7 @@ def _predict_rival(
             rows = fold.read(holdout, rival.features, target).features
         predictions = predict(rival.model, rows, list(rival.features))
     except Exception as error:
+        blame_place(error, f"version {rival.version}, in production, could not be scored")
         return None, f"it can't predict these rows: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
     if not np.isfinite(predictions).all():
         return None, f"{int((~np.isfinite(predictions)).sum()):,} of its predictions are not finite numbers"

@@ -28,8 +28,8 @@ def models(
       lakeline models NAME --json
 
     JSON: models, an object for each version: name, version, aliases, metrics (rmse, mae, r2 on held-out rows; production_... of the
-    version that it was compared with; validation_..., train_...), data_commit, lineage, verdict (promoted, held, null), reasons, created
-    (seconds since 1970) and run_id (MLflow's).
+    version that it was compared with; validation_..., train_...), data_commit, lineage, verdict (promoted, held, abandoned, null),
+    reasons, created (seconds since 1970), run_id (MLflow's) and failed_trials (how many of its search failed and why, or null).
     """
     import json
 

@@ -82,14 +82,17 @@ def history(model: MODEL, as_json: JSON = False) -> None:
     """
     from rich.table import Table
 
-    from lakeline.registry import history as moves_of
     from lakeline.registry.deployed import standing
+    from lakeline.registry.moves import no_model, recorded
     from lakeline.registry.records import last_move, unmade
     from lakeline.report.words import moment
     from pipelines.show import Console
 
-    moves, production = moves_of(model), standing(model).production
-    never = unmade(moves, production)
+    found, production = recorded(model), standing(model).production
+    if found is None:
+        raise no_model(model)
+    moves = found[2]
+    never = unmade(moves, production, {int(version.version) for version in found[1]})
     if as_json:
         typer.echo(json.dumps({"moves": [move.to_dict() | {"made": move not in never} for move in moves], "production": production}))
         return

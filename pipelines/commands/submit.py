@@ -137,7 +137,7 @@ def _wait(client: Any, dataset: str, run_id: str, minutes: float, console: Conso
             console.say(f"The verdict can't be read: {error}")
     else:
         console.say("The registry has the verdict: set MLFLOW_TRACKING_URI to have it shown here.")
-    result |= {key: made[key] for key in ("verdict", "reasons", "metrics", "version")} if made else {}
+    result |= {key: made[key] for key in ("verdict", "reasons", "metrics", "version", "failed_trials")} if made else {}
     show_verdict(result, console)
     return result
 

@@ -61,6 +61,11 @@ class World:
 
     def train(self, trial: int = 0, run_id: str | None = None) -> Registered:
         """Split, try, fit and evaluate one trial, and register it."""
+        self.fit(trial, run_id)
+        return self.register()
+
+    def fit(self, trial: int = 0, run_id: str | None = None) -> None:
+        """Split, try, fit and evaluate one trial."""
         from lakeline.data.split import split
         from lakeline.training.evaluate import evaluate
         from lakeline.training.fit import fit
@@ -83,11 +88,14 @@ class World:
             "run_id": run_id or f"training-{self.runs}",
             "started": time.time() - 100,
         }
-        return self.register()
 
     def register(self) -> Registered:
         """Register what was trained last, as the step does, and as a retry of the step does."""
         return register(NAME, self.commit, **self.last)
+
+    def settle(self, version: int) -> None:
+        """Tag the commit of a version, as the last write of its candidacy does: a run made alike makes another one then."""
+        self.lake.tag(f"model/{version}", self.commit)
 
     def promote(self, version: int) -> Decision:
         """Promote, as the step does after the last training."""

@@ -22,10 +22,10 @@ def stands(alias: str) -> int | None:
 
 
 def three(world: World) -> None:
-    world.train()
+    world.settle(world.train().version)
     for run_id in ("second", "third"):
         world.last["run_id"] = run_id
-        world.register()
+        world.settle(world.register().version)
 
 
 def test_promotion_is_in_the_history_with_who_when_and_why(world: World, monkeypatch: pytest.MonkeyPatch):

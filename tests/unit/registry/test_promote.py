@@ -123,6 +123,7 @@ def test_a_retry_after_an_interrupt_between_two_moves_ends_as_it_should(moved: s
 def test_a_comparison_with_what_is_no_longer_in_production_does_not_count(world: Any):
     world.run(GOOD)
     slow, slow_run = world.train(GOOD).version, dict(world.last)
+    world.settle(slow)
     fast = world.train(GOOD).version
     world.promote(fast)
 

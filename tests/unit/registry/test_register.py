@@ -90,7 +90,7 @@ def test_the_model_takes_what_a_server_gives_it(world: Any):
 
 
 def test_a_later_run_takes_the_alias_staging(world: Any):
-    world.train()
+    world.settle(world.train().version)
     world.train()
 
     assert world.aliases() == {"staging": 2}

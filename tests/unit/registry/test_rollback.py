@@ -6,12 +6,14 @@ from typing import Any
 import pytest
 
 from lakeline.errors import RegistryError
-from lakeline.registry import history, promotion, revert, roll_back
+from lakeline.registry import history, records, revert, roll_back
 from lakeline.registry.deployed import record_deployed, standing
 from lakeline.registry.moves import record_unrecorded
 from lakeline.registry.records import unmade
 
 from .bare import NAME, Bare
+
+VERSIONS = {1, 2, 3, 4}
 
 
 @pytest.fixture
@@ -102,12 +104,12 @@ def test_rollback_that_was_interrupted_is_done_by_the_same_command(model: Bare, 
     model.promote(1, 2)
     interrupted(model, monkeypatch, lambda: roll_back(NAME, "complaints"))
     assert model.both == (2, 2)
-    assert [move.target for move in unmade(history(NAME), 2)] == [1]
+    assert [move.target for move in unmade(history(NAME), 2, VERSIONS)] == [1]
 
     assert roll_back(NAME, "complaints") == 1
 
     assert model.both == (1, 2)
-    assert unmade(history(NAME), 1) == []
+    assert unmade(history(NAME), 1, VERSIONS) == []
     assert [(move.origin, move.target) for move in history(NAME) if move.alias == "production"] == [(None, 1), (1, 2), (2, 1)]
 
 
@@ -117,7 +119,7 @@ def test_rollback_after_a_promotion_that_was_interrupted_goes_to_what_was_there_
     assert model.both == (2, 2)
 
     assert roll_back(NAME, "2 is bad") == 1
-    assert [move.target for move in unmade(history(NAME), 1)] == [3], "explained by what came later"
+    assert [move.target for move in unmade(history(NAME), 1, VERSIONS)] == [3], "explained by what came later"
 
 
 def test_revert_restores_the_way_back_that_there_was(model: Bare):
@@ -150,15 +152,15 @@ def test_version_that_fails_after_it_was_taken_back_by_hand_is_not_the_way_back(
 
 def test_promotion_made_while_another_version_fails_stays(model: Bare, monkeypatch: pytest.MonkeyPatch):
     model.promote(1, 2)
-    real = promotion.record
+    real = records.record
 
     def slowly(client: Any, name: str, version: int, event: str, **said: Any) -> None:
         real(client, name, version, event, **said)
         if event == "rolled_back":
-            monkeypatch.setattr(promotion, "record", real)
+            monkeypatch.setattr(records, "record", real)
             model.promote(3)
 
-    monkeypatch.setattr(promotion, "record", slowly)
+    monkeypatch.setattr(records, "record", slowly)
 
     assert revert(NAME, 2, 1, "NaN") == 3
     assert model.both == (3, 1)
@@ -167,14 +169,14 @@ def test_promotion_made_while_another_version_fails_stays(model: Bare, monkeypat
 def test_of_two_people_who_promote_at_once_one_is_told(model: Bare, monkeypatch: pytest.MonkeyPatch):
     """Each has looked at what it takes the place of."""
     model.promote(1)
-    real = promotion.record
+    real = records.record
 
     def slowly(client: Any, name: str, version: int, event: str, **said: Any) -> None:
         real(client, name, version, event, **said)
-        monkeypatch.setattr(promotion, "record", real)
+        monkeypatch.setattr(records, "record", real)
         model.promote(3)
 
-    monkeypatch.setattr(promotion, "record", slowly)
+    monkeypatch.setattr(records, "record", slowly)
 
     with pytest.raises(RegistryError, match="meanwhile version 3 has come into production, and version 2 was to take the place of 1"):
         model.promote(2)
