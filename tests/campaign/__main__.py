@@ -17,9 +17,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from types import FrameType
 
 from tests.campaign.faults import KINDS, Result, inject, kind_of, prepare
 from tests.campaign.place import Place
+from tests.campaign.processes import end_all
 from tests.campaign.warm import warm
 
 _WORD = 8
@@ -29,6 +31,8 @@ _WORD = 8
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 1 if anything is wrong."""
     options = _options(arguments)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell has what it starts in the background ignore the former
+        signal.signal(number, _interrupt)
     work = Path(tempfile.mkdtemp(prefix="lakeline-campaign-", dir=options.work))
     try:
         indices = _indices(options)
@@ -36,12 +40,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         results = list(_campaign(options, work, indices))
     finally:
         for disk in work.glob("*/disk"):
+            end_all(disk / "home")
             subprocess.run(["umount", "--lazy", str(disk)], check=False, capture_output=True)
         if options.keep:
             print(f"kept: {work}", file=sys.stderr)
         else:
             shutil.rmtree(work, ignore_errors=True)
     return _report(options, results, len(indices), time.monotonic() - began)
+
+
+def _interrupt(_: int, __: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -103,12 +112,14 @@ def _campaign(options: argparse.Namespace, work: Path, indices: list[int]) -> It
     finally:
         for pid in workers:
             with suppress(ProcessLookupError, ChildProcessError):
-                os.kill(pid, signal.SIGTERM)
+                os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
 
 
 def _work(options: argparse.Namespace, place: Place, take: int, write: int, deadline: float | None) -> None:
     """Do what a worker does; never returns."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
     code = 1
     try:
         place.enter()

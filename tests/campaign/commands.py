@@ -31,7 +31,7 @@ class Command:
         self._before = set(self._runs())
         self._said = place.logs / "command.log"
         environment = {name: value for name, value in place.environment.items() if name not in _OURS} | {"COLUMNS": "500"}
-        command = [sys.executable, "-m", "pipelines.cli", "run", "continuous", "--dataset", NAME, "--arrival", arrival]
+        command = [str(Path(sys.executable).with_name("lakeline")), "run", "continuous", "--dataset", NAME, "--arrival", arrival]
         with self._said.open("wb") as said:
             self._process = subprocess.Popen(
                 command,

@@ -19,14 +19,15 @@ from lakeline.lake.server import serving
 from lakeline.liveness import alive
 from tests.campaign import checks, processes
 from tests.campaign.commands import STEPS, Command
+from tests.campaign.mlflow_server import MlflowServer
 from tests.campaign.place import Place
 from tests.campaign.points import Points
 from tests.campaign.processes import LIMIT, Ended, Forked
 from tests.campaign.rows import FIRST, NAME, SECOND, THIRD
 from tests.campaign.steps import Steps
 
-ONE, TWO = "one", "two"
-"""States of a home: with the first arrival and version 1 in production; and with the second, and version 2."""
+PUSHED, ONE, TWO = "pushed", "one", "two"
+"""States of a home: with the spec; with the first arrival and version 1 in production; and with the second, and version 2."""
 
 Act = Callable[[int, str], None]
 
@@ -62,6 +63,8 @@ class Trial:
         Where all else is drawn from.
     wrong
         What doesn't hold, as far as that is known.
+    environment
+        Of runs and checks, besides that of the place.
     """
 
     place: Place
@@ -69,16 +72,17 @@ class Trial:
     ordinal: int
     chance: random.Random
     wrong: list[str] = field(default_factory=list)
+    environment: dict[str, str] = field(default_factory=dict)
 
     def job(self, arrival: str, run_id: str, act: Act | None = None, pipeline: str = "continuous") -> Forked:
         """Start a run of the steps."""
         place = self.place
-        environment = place.environment | {"LAKELINE_RUN_ID": run_id}
+        environment = place.environment | self.environment | {"LAKELINE_RUN_ID": run_id}
         return Forked(lambda: run_steps(place, pipeline, arrival, run_id, act), environment, place.logs, run_id)
 
     def check(self, name: str, function: Callable[[], list[str]]) -> None:
         """Run a check, and keep what it finds."""
-        ended = processes.run(function, self.place.environment, self.place.logs, "check")
+        ended = processes.run(function, self.place.environment | self.environment, self.place.logs, "check")
         found = ended.result if ended.code == 0 else [f"the check itself ended with {ended.code}: {ended.said[-600:]}"]
         self.wrong += [f"{name}: {each}" for each in found]
 
@@ -160,6 +164,8 @@ def prepare(place: Place) -> Reference:
 
     trial = Trial(place, Reference([], 0, {}), 0, random.Random(0))
     _require(processes.run(push, place.environment, place.logs, "push"))
+    trial.no_process()
+    place.keep(PUSHED)
     _require(trial.job(FIRST, "first").wait())
     trial.no_process()
     place.keep(ONE)
@@ -295,6 +301,65 @@ def registry_locked(trial: Trial) -> str:
     trial.heard(ended, "the run", fine=(0,) if seconds < 1 else (0, 1))
     _recover(trial)
     return f"MLflow's database locked for {seconds:g} s at point {number}, {trial.reference.points[number]}"
+
+
+SERVED = "served"
+"""State of a home whose first run spoke to MLflow's server."""
+
+
+def server_killed(trial: Trial) -> str:
+    """Kill MLflow's server at one of a run's calls to it; it comes back while the run waits for it, or before the next run."""
+    place = trial.place
+    server = MlflowServer(place)
+    trial.environment = server.environment
+    try:
+        _serve_first(trial, server)
+        number = _stratum(trial, int((place.folder / SERVED).read_text(encoding="utf-8")))
+        returns = trial.chance.random() < 0.5
+        met: list[str] = []
+
+        def act(_: int, name: str) -> None:
+            if _is_call(name):
+                met.append(name)
+                if len(met) == number + 1:
+                    os.kill(server.pid, signal.SIGKILL)
+
+        trial.environment = server.environment | {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "7" if returns else "1"}
+        job = trial.job(SECOND, "faulted", act)
+        if returns:
+            while not (server.gone() or job.ended()):
+                time.sleep(0.01)
+            time.sleep(trial.chance.random() * 3)
+            server.end()
+            server.start()
+        ended = job.wait()
+        trial.environment = server.environment
+        server.end()
+        server.start()
+        trial.heard(ended, "the run", fine=(0,) if returns else (0, 1))
+        _recover(trial)
+    finally:
+        server.end()
+    return f"MLflow's server killed at call {number} to it, {'and back while the run waits' if returns else 'and away until the next run'}"
+
+
+def _is_call(point: str) -> bool:
+    return point.startswith("registry:") and ":after" not in point
+
+
+def _serve_first(trial: Trial, server: MlflowServer) -> None:
+    """Bring the home into the state in which the first run has spoken to the server; made when it is first wanted."""
+    if (trial.place.folder / "states" / SERVED).is_dir():
+        trial.place.restore(SERVED)
+        server.start()
+        return
+    trial.place.restore(PUSHED)
+    server.start()
+    points = _require(trial.job(FIRST, "first").wait()).result["points"]
+    (trial.place.folder / SERVED).write_text(str(sum(map(_is_call, points))), encoding="utf-8")
+    server.end()
+    trial.place.keep(SERVED)
+    server.start()
 
 
 def _jitter(chance: random.Random) -> Act:
@@ -439,6 +504,7 @@ KINDS = (
     Kind("disk", full_disk, 3, _wants_disk),
     Kind("lake", lake_gone, 2),
     Kind("registry", registry_locked, 1),
+    Kind("server", server_killed, 1),
     Kind("twice", same_arrival_twice, 2),
     Kind("arrivals", two_arrivals, 1),
     Kind("beside", training_beside_data, 1),

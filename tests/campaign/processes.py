@@ -58,24 +58,32 @@ class Forked:
             path.unlink(missing_ok=True)
         sys.stdout.flush()
         sys.stderr.flush()
+        self._status: int | None = None
         self.pid = os.fork()
         if not self.pid:
             self._be(function, environment)
 
+    def ended(self) -> bool:
+        """Whether it has ended."""
+        if self._status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self._status = status if pid else None
+        return self._status is not None
+
+    def kill(self) -> None:
+        """End it, if it hasn't ended."""
+        if not self.ended():
+            os.kill(self.pid, signal.SIGKILL)
+            _, self._status = os.waitpid(self.pid, 0)
+
     def wait(self, limit: float = LIMIT) -> Ended:
         """Wait for the end, or bring it about when the time is up."""
         deadline = time.monotonic() + limit
-        code: int | None = None
-        while True:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                code = os.waitstatus_to_exitcode(status)
-                break
-            if time.monotonic() > deadline:
-                os.kill(self.pid, signal.SIGKILL)
-                os.waitpid(self.pid, 0)
-                break
+        while not self.ended() and time.monotonic() < deadline:
             time.sleep(0.01)
+        in_time = self.ended()
+        self.kill()
+        code = os.waitstatus_to_exitcode(self._status) if in_time and self._status is not None else None
         said = self._log.read_text(encoding="utf-8", errors="replace") if self._log.exists() else ""
         result = json.loads(self._result.read_text(encoding="utf-8")) if self._result.exists() and code == 0 else None
         return Ended(code, said, result)

@@ -17,9 +17,11 @@ _BESIDES = (
     "lakeline.report",
     "matplotlib.figure",
     "matplotlib.backends.backend_agg",
+    "mlflow.server.fastapi_app",
     "mlflow.store.model_registry.rest_store",
     "mlflow.store.tracking.rest_store",
     "pipelines.diagnose",
+    "uvicorn",
     "tests.campaign.checks",
     "tests.campaign.steps",
 )
