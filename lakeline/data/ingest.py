@@ -40,6 +40,9 @@ RUN = "run"
 _PATIENCE = 2.0
 """Seconds that a branch without a commit of its own is given to get one: whose it is isn't known before."""
 
+DELIVERY = "ingest-"
+"""How the names of branches begin that deliveries are prepared on."""
+
 _ATTEMPTS = 100
 _HISTORY = 50
 
@@ -118,7 +121,10 @@ def ingest(dataset: str, arrivals: Sequence[str], run_id: str = "", most: int = 
     LakeError
         If the lake can't do it.
     """
+    from lakeline.data.publish import finish
+
     lake = open_lake(dataset)
+    finish(lake)
     base = lake.resolve(MAIN)
     definition = pinned_spec(lake, base)
     polled = list(arrivals) == [NEXT]
@@ -293,7 +299,7 @@ def other_run(lake: Lake, arrivals: Sequence[str], run: str) -> str | None:
 
 def delivery_branch(arrivals: Sequence[str]) -> str:
     """Name of the branch that a delivery is prepared on."""
-    return f"ingest-{arrivals[0]}" if len(arrivals) == 1 else f"ingest-{arrivals[0]}--{arrivals[-1]}"
+    return f"{DELIVERY}{arrivals[0]}" if len(arrivals) == 1 else f"{DELIVERY}{arrivals[0]}--{arrivals[-1]}"
 
 
 def _owner(lake: Lake, branch: Branch, arrivals: Sequence[str], published: Container[str]) -> str | None:

@@ -5,18 +5,20 @@ Each of its parts may be the last that a try gets to; the next try finds out how
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lakeline.data.ingest import note_path
+from lakeline.data.ingest import DELIVERY, note_path
 from lakeline.data.specfile import PINNED_SQL, PINNED_YAML, Definition, pinned_spec
 from lakeline.data.validate import as_json, report_path
-from lakeline.errors import DataError, LakeConflict, SpecError
+from lakeline.errors import DataError, LakeConflict, LakeNotFound, SpecError
 from lakeline.lake import Commit, CommitId, Lake, open_lake
 from lakeline.lake.base import MAIN
 
@@ -86,6 +88,22 @@ def publish(
     delete(lake, branch, commit)
     told = json.loads(lake.read(merged.id, report_path(arrivals[0])))
     return Published(merged.id, tags, told.get("changes", {}))
+
+
+def finish(lake: Lake) -> None:
+    """Do what runs that were killed between a merge and their end have left to do: tag the arrivals, and delete the branch."""
+    merges = [commit for commit in lake.log(MAIN) if "delivery" in commit.metadata]
+    tagged = Counter(commit for name, commit in lake.tags().items() if name.startswith(f"{lake.name}/"))
+    for merged in reversed(merges):
+        arrivals = merged.metadata.get("arrivals", "").split(",")
+        if tagged[merged.id] < len(arrivals):
+            for arrival in arrivals:
+                tag(lake, arrival, merged.id)
+    heads = {parent for merged in merges for parent in merged.parents[1:]}
+    for branch in lake.branches():
+        if branch.head in heads and branch.name.startswith(DELIVERY):
+            with contextlib.suppress(LakeNotFound):  # the run isn't dead, and was faster
+                lake.delete_branch(branch.name)
 
 
 def find_merge(lake: Lake, commit: str) -> Commit | None:
@@ -174,7 +192,8 @@ def delete(lake: Lake, branch: str, commit: str) -> None:
     """Delete the delivery's branch, unless it is gone or somebody has committed something else to it."""
     head = next((known.head for known in lake.branches() if known.name == branch), None)
     if head is not None and _only_reports(lake, commit, head):
-        lake.delete_branch(branch)
+        with contextlib.suppress(LakeNotFound):  # see `finish`
+            lake.delete_branch(branch)
 
 
 def _content(lake: Lake, ref: str, arrival: str) -> list[str]:

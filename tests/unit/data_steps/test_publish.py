@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from lakeline.data import publish as steps
+from lakeline.data.ingest import ingest
 from lakeline.data.publish import Published, publish
 from lakeline.errors import DataError, LakeConflict, LakeNotFound
 from lakeline.lake import CommitId
@@ -76,6 +77,18 @@ def test_retry_after_a_crash_anywhere_ends_the_same(toy: Toy, so_far: Callable[[
     assert [said.message for said in lake.log("main")].count("Publish 01, 02: 72 clean rows") == 1
     assert {entry.path for entry in lake.ls("main", "clean/")} >= {"clean/01.parquet", "clean/02.parquet"}
     assert lake.log(published.commit, 1)[0].metadata["delivery"] == delivery.transformed.commit
+
+
+@pytest.mark.parametrize("so_far", [_merge, _tag_one, _tag_all])
+def test_what_a_killed_run_left_after_the_merge_is_done_by_the_next(toy: Toy, so_far: Callable[[Toy, Delivery], object]):
+    """The next run finds that main has the arrivals, so no try of `publish` follows."""
+    so_far(toy, toy.prepare(1, 2))
+
+    assert ingest(toy.lake.name, ["01", "02"]).status == "repeated"
+
+    main = toy.lake.resolve("main")
+    assert toy.lake.tags() == {"toy/01": main, "toy/02": main}
+    assert [branch.name for branch in toy.lake.branches()] == ["main"]
 
 
 def test_branch_merged_by_hand_is_published_all_the_same(toy: Toy):
