@@ -166,8 +166,6 @@ def _source(spec: DatasetSpec) -> Iterator[Flaw]:
     source = spec.source
     if source.kind == "package" and not source.package.isidentifier():
         yield Flaw(("source", "package"), f"{source.package!r} is no name that a package is imported by")
-    if source.delimiter in '"\r\n':
-        yield Flaw(("source", "delimiter"), f"{source.delimiter!r} can't separate fields: it has a meaning of its own in a CSV")
     for arrival in source.sha256:
         try:
             arrival_parameters(spec, arrival)

@@ -87,7 +87,6 @@ def test_spec_that_a_run_can_use_has_no_obstacles():
         ([("http://127.0.0.1:1/", "http:///")], "line 5: source.url: 'http:///things-01.csv' names no host"),
         ([("http://127.0.0.1:1/", "http://127.0.0.1:99999999/")],
          "line 5: source.url: 'http://127.0.0.1:99999999/things-01.csv' is no URL"),
-        ([("  format: csv", "  format: csv\n  delimiter: '\"'")], "line 8: source.delimiter: '\"' can't separate fields"),
         ([("  format: csv", f"  format: csv\n  sha256:\n    m13: {'a' * 64}")],
          "line 9: source.sha256.m13: things m13: there is no month 13."),
         ([("categorical: [kind]", "categorical: [kind]\nslices: [k.*]"), ("target:", "    k.*: { type: text, regex: true }\ntarget:")],
