@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -181,8 +182,7 @@ def of_the_place(error: BaseException) -> bool:
     bool
         True of want of memory or disk, and of whatever is out of reach; not of a file that isn't there.
     """
-    seen: BaseException | None = error
-    while seen is not None:
+    for seen in causes(error):
         if isinstance(seen, (MemoryError, ConnectionError, TimeoutError, LakeUnavailable, RegistryUnavailable, PlaceTrouble)):
             return True
         if isinstance(seen, OSError) and seen.errno in _NO_ROOM | _NOT_USABLE | _OUT_OF_REACH:
@@ -190,8 +190,15 @@ def of_the_place(error: BaseException) -> bool:
         library = type(seen).__module__.partition(".")[0]
         if library in _NETWORK_LIBRARIES or (library in ("duckdb", "_duckdb") and type(seen).__name__ in _DATABASE_ERRORS):
             return True
-        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
     return False
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Give an error, what it was raised from, what that was raised from, and so on."""
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
 
 
 def blame_place(error: BaseException, what: str) -> None:

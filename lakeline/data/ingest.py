@@ -307,8 +307,8 @@ def _owner(lake: Lake, branch: Branch, arrivals: Sequence[str], published: Conta
     if branch.head in published:
         return None
     own = [commit.metadata for commit in lake.log(branch.head, _HISTORY) if commit.id not in published]
-    begun = next((metadata for metadata in own if metadata.get("arrivals") == ",".join(arrivals)), {})
-    return begun.get(RUN, "")
+    # Only the first of its commits says whose it is: those of later steps lie on top.
+    return next((metadata[RUN] for metadata in own if RUN in metadata and metadata.get("arrivals") == ",".join(arrivals)), "")
 
 
 def _supersede(lake: Lake, left: Branch) -> None:

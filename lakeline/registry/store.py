@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lakeline.errors import LakelineError, RegistryError, RegistryUnavailable, of_the_place
+from lakeline.errors import LakelineError, RegistryError, RegistryUnavailable, causes, of_the_place
 from lakeline.registry.location import artifact_root, follow_and_say
 from lakeline.registry.peek import sqlite_path
 from lakeline.settings import get_settings, sqlite_uri
@@ -41,7 +41,7 @@ _TRIES, _STEP_TRIES = "4", "8"
 
 _ADVICE = (
     ("database is locked", "another program holds the database. Let it finish (or end it), then run the same command again."),
-    ("disk is full", "the disk is full. Free some space and run the same command again."),
+    ("disk is full|No space left on device|Disk quota exceeded", "the disk is full. Free some space and run the same command again."),
     (
         "malformed|not a database",
         "this file is no MLflow database, or a damaged one. Bring it back from a copy, or move it away to begin anew.",
@@ -217,8 +217,9 @@ def _explain(error: Exception) -> str:
     found = re.search(r"found version (\w+), but expected (\w+)|locate revision identified by '(\w+)'", text)
     if found:
         return _explain_schema(found[1] or found[3])
+    whole = "\n".join(str(each) for each in causes(error))  # MLflow has words of its own around what the disk says
     for sign, advice in _ADVICE:
-        if re.search(sign, text):
+        if re.search(sign, whole):
             return advice
     if type(error).__module__.startswith(("requests", "urllib3")) or "Max retries exceeded" in text or "API request to" in text:
         return f"the server does not answer as it should ({line[:200]}). Is it running, and is MLFLOW_TRACKING_URI right?"

@@ -205,7 +205,8 @@ def by_hand(versions: list[int]) -> list[str]:
 
     at = standing(NAME)
     moves = history(NAME)
-    made = [move for move in moves if move.alias == PRODUCTION and move not in unmade(moves, at.production)]
+    not_made = unmade(moves, at.production, versions)
+    made = [move for move in moves if move.alias == PRODUCTION and move not in not_made]
     wrong = [f"version {info.version} has the verdict {info.verdict}" for info in models(NAME) if info.verdict is None]
     if at.production not in versions or at.previous not in versions or at.production == at.previous:
         wrong.append(f"production is {at.production}, previous {at.previous}")

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from lakeline.data.ingest import ingest, rows_left_out
+from lakeline.data.ingest import Ingested, ingest, rows_left_out
 from lakeline.data.specfile import local_spec
 from lakeline.data.validate import validate
 from lakeline.errors import LakeNotFound, SourceError, SpecError, UsageError
@@ -177,17 +177,26 @@ def runs() -> Iterator[ExitStack]:
 def test_arrival_that_another_run_is_bringing_in_is_left_to_it(lake: Lake, runs: ExitStack):
     first = ingest("things", ["m01"], "data-1")
     main = lake.resolve("main")
+    later = _transformed(lake, first)
 
     second = ingest("things", ["m01"], "data-2")
 
     assert (second.status, second.branch, second.commit, second.run) == ("under way", first.branch, main, "data-1")
     assert second.message == "things: m01 is already being brought in by run data-1; nothing was ingested."
-    assert lake.resolve(first.branch) == first.commit
+    assert lake.resolve(first.branch) == later
     assert [branch.name for branch in lake.branches()] == ["ingest-m01", "main"]
 
 
-def test_arrival_of_a_run_that_was_killed_is_brought_in_by_the_next(lake: Lake, runs: ExitStack):
-    ingest("things", ["m01"], "data-1")
+def _transformed(lake: Lake, ingested: Ingested) -> CommitId:
+    """Commit what the next step does: it says which arrivals it is of, and not whose."""
+    return lake.commit(ingested.branch, {"clean/m01.parquet": b"rows"}, "Transform m01", {"arrivals": "m01"})
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_arrival_of_a_run_that_was_killed_is_brought_in_by_the_next(lake: Lake, runs: ExitStack, later: bool):
+    first = ingest("things", ["m01"], "data-1")
+    if later:
+        _transformed(lake, first)
     runs.close()
     assert under_way("data-1") is False
 

@@ -1,5 +1,7 @@
 """The store is found, created whole, and its troubles are told in one line."""
 
+import errno
+import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -11,7 +13,7 @@ from lakeline.errors import RegistryError
 from lakeline.registry import models, store_version
 from lakeline.registry.peek import CannotTell, production, sqlite_path
 from lakeline.registry.production import load_production
-from lakeline.registry.store import connect
+from lakeline.registry.store import connect, speaking
 from lakeline.settings import get_settings
 
 
@@ -48,6 +50,20 @@ def test_a_store_that_another_program_holds_is_told(store: Path, monkeypatch: py
         database.execute("BEGIN EXCLUSIVE")
 
         assert "another program holds the database" in _trouble()
+
+
+def test_a_full_disk_is_told_through_mlflows_words(store: Path):
+    """Of a disk that is full when a model is saved MLflow says that skops can't serialise it."""
+    from mlflow.exceptions import MlflowException
+
+    def save() -> None:
+        try:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            raise MlflowException("the model could not be saved in the skops serialization format") from error
+
+    with pytest.raises(RegistryError, match=r"the disk is full\. Free some space"), speaking():
+        save()
 
 
 def test_a_file_that_is_no_store_is_told(store: Path):
