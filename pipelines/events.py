@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from lakeline.errors import LakeConflict, LakelineError, LakeNotFound, describe
@@ -16,6 +18,8 @@ from lakeline.events.deliveries import HOOK_PATH, SHORT, Unseen, claim, fate, fa
 from lakeline.events.payload import Arrival, MalformedEvent, Merge, parse
 from lakeline.lake import CommitId, list_lakes, open_lake
 from lakeline.lake.base import MAIN
+from lakeline.liveness import under_way
+from lakeline.settings import get_settings
 from pipelines.reactions import SAID, UNDER_WAY, Reaction, start
 
 if TYPE_CHECKING:
@@ -28,8 +32,11 @@ WAIT = 60.0
 
 _DATA_CLAIM = "run/data/"
 _INTERVAL = 2.0
+_KUBEFLOWS = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""Ids of runs as Kubeflow Pipelines makes them."""
 _LOOKED_AT = 5
 _NAMED = 3
+_TRIES = 3
 
 
 def training_of(dataset: str, commit: str) -> dict[str, Any]:
@@ -116,9 +123,10 @@ def on_arrival(text: str) -> Reaction:
 
 
 def catch_up(days: float, wait: float = WAIT) -> Iterator[Reaction]:
-    """Start the runs of deliveries that no event has started: lost ones, and those whose claim came to nothing.
+    """Start the runs of deliveries that no event has started: lost ones, those whose claim came to nothing, and those that failed.
 
-    Only data sets whose webhook is installed are looked at; in git, all.
+    Only data sets whose webhook is installed are looked at; in git, all. A delivery whose run has ended without a model, for MLflow was
+    away or it was killed, is due still, be it that of the run that merged it; it gets three runs in all: then somebody should know why.
 
     A claim without a run is looked at again after a while, for the run may be just about to start; then its next attempt is
     claimed, so that two catch-ups at once start one run as well.
@@ -139,22 +147,24 @@ def catch_up(days: float, wait: float = WAIT) -> Iterator[Reaction]:
     from pipelines import remote
 
     client = remote.connect()
-    later: list[tuple[Lake, Unseen]] = []
+    later: list[tuple[Lake, Unseen, list[str]]] = []
     for dataset in list_lakes():
         try:
             lake = open_lake(dataset)
             for delivery in _asked_for(lake, days):
-                if not delivery.attempts:
+                runs = remote.find_runs(client, run_name(dataset, delivery.commit.id))
+                if not (delivery.attempts or delivery.own or runs):
                     yield _start(client, lake, delivery)
-                elif not remote.find_runs(client, run_name(dataset, delivery.commit.id)):
-                    later.append((lake, delivery))
+                elif _may_be_due(client, delivery, runs):
+                    later.append((lake, delivery, runs))
         except LakelineError as error:
             yield _failed(dataset, None, error)
     if later:
         time.sleep(wait)
-    for lake, delivery in later:
+    for lake, delivery, runs in later:
         try:
-            if not remote.find_runs(client, run_name(lake.name, delivery.commit.id)) and fate(lake, delivery.commit.id) == "claimed":
+            now = next((each for each in unseen(lake, days) if each.commit.id == delivery.commit.id), None)
+            if now == delivery and remote.find_runs(client, run_name(lake.name, delivery.commit.id)) == runs:
                 yield _start(client, lake, delivery)
         except LakelineError as error:
             yield _failed(lake.name, delivery.commit.id, error)
@@ -162,6 +172,22 @@ def catch_up(days: float, wait: float = WAIT) -> Iterator[Reaction]:
 
 def _asked_for(lake: Lake, days: float) -> list[Unseen]:
     return unseen(lake, days) if lake.store == "git" or lake.exists(MAIN, HOOK_PATH) else []
+
+
+def _may_be_due(client: Client, delivery: Unseen, runs: Sequence[str]) -> bool:
+    """Whether a delivery has no run under way, and had fewer than it may have."""
+    from pipelines import remote
+
+    if len(runs) + bool(delivery.own) >= _TRIES or (delivery.own and not _has_ended(delivery.own, delivery.commit.time)):
+        return False
+    with remote.speaking():
+        return not any(client.get_run(run_id).state in UNDER_WAY for run_id in runs)
+
+
+def _has_ended(run_id: str, merged: datetime) -> bool:
+    """Whether the run that merged a delivery has ended; that of a machine which nobody here can ask, after a day."""
+    known = under_way(run_id) if _KUBEFLOWS.fullmatch(run_id) or (get_settings().runs / run_id).is_dir() else None
+    return datetime.now(UTC) - merged > timedelta(days=1) if known is None else not known
 
 
 def _start(client: Client, lake: Lake, delivery: Unseen) -> Reaction:

@@ -29,10 +29,21 @@ Fate = Literal["no delivery", "trained", "trained by its own run", "claimed", "u
 
 @dataclass(frozen=True)
 class Unseen:
-    """A delivery that no model has learned from; `attempts` is how often a run of it was claimed."""
+    """A delivery that no model has learned from.
+
+    Attributes
+    ----------
+    commit
+        The delivery.
+    attempts
+        How often a run of it was claimed.
+    own
+        Id of the run that merged it, if that trains from it as well; else empty.
+    """
 
     commit: Commit
     attempts: int
+    own: str = ""
 
 
 def deliveries(lake: Lake) -> Iterator[Commit]:
@@ -104,7 +115,7 @@ def claim(lake: Lake, commit: CommitId, attempt: int = 1) -> bool:
 
 
 def unseen(lake: Lake, days: float) -> list[Unseen]:
-    """Deliveries that no model has learned from and no run trains by itself, oldest first.
+    """Deliveries that no model has learned from, oldest first.
 
     Parameters
     ----------
@@ -120,8 +131,8 @@ def unseen(lake: Lake, days: float) -> list[Unseen]:
     for commit, changes in _line(lake):
         if commit.time < oldest:
             break
-        if _clean(changes) and _fate(commit, tags, learned) in ("unseen", "claimed"):
-            found.append(Unseen(commit, attempts(commit.id, tags)))
+        if _clean(changes) and commit.id not in learned:
+            found.append(Unseen(commit, attempts(commit.id, tags), commit.metadata.get(TRAINED_IN, "")))
         if any(change.path == HOOK_PATH and change.kind == "added" for change in changes):
             break
     return found[::-1]

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lakeline.errors import of_the_place
 from lakeline.serving.rows import Refused, Rows, frame_of
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Batcher:
         Busy
             If too many rows are waiting.
         Refused
-            422, if the model fails on these rows.
+            422, if the model fails on these rows, and not for want of memory.
         """
         if self._waiting and self._rows + rows.n > self._most:
             raise Busy
@@ -131,6 +132,8 @@ class Batcher:
         except Exception as error:
             if len(batch) > 1:
                 return [answer for rows in batch for answer in self._answers([rows])]
+            if of_the_place(error):  # want of memory is not the rows' fault
+                return [error]
             return [Refused(f"the model gives no number for these rows: {type(error).__name__}: {error}", 422, "prediction")]
 
     def _call(self, batch: list[Rows]) -> list[np.ndarray | Exception]:

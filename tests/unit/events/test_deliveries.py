@@ -43,7 +43,7 @@ def test_fate_follows_what_was_done(lake: Lake):
 
     assert [fate(lake, commit) for commit in (claimed, trained, own, fresh)] == ["claimed", "trained", "trained by its own run", "unseen"]
     assert [(commit.id, found) for commit, found in fates(lake)][:2] == [(fresh, "unseen"), (own, "trained by its own run")]
-    assert [(each.commit.id, each.attempts) for each in unseen(lake, 7)] == [(claimed, 1), (fresh, 0)]
+    assert [(each.commit.id, each.attempts, each.own) for each in unseen(lake, 7)] == [(claimed, 1, ""), (own, 0, "run-7"), (fresh, 0, "")]
 
 
 def test_commit_that_is_not_there_is_said(lake: Lake):

@@ -162,6 +162,35 @@ def test_start_that_fails_is_left_to_the_catch_up(on_git: Lake, pipelines_server
     assert len(pipelines_server.runs) == 1
 
 
+def test_delivery_whose_runs_fail_is_due_until_it_has_had_three(on_git: Lake, pipelines_server: Kubeflow):
+    """MLflow was away for longer than a run waits, say."""
+    commit = deliver(on_git, "2013-01")
+    assert events.on_merge(said(on_git, commit)).outcome == "started"
+    assert list(events.catch_up(7, 0)) == [], "it goes on"
+
+    for number in (1, 2):
+        pipelines_server.end(pipelines_server.runs[-1]["run_id"], "FAILED")
+        assert [one.outcome for one in events.catch_up(7, 0)] == ["started"]
+        assert list(events.catch_up(7, 0)) == []
+        assert len(pipelines_server.runs) == number + 1
+    pipelines_server.end(pipelines_server.runs[-1]["run_id"], "FAILED")
+
+    assert list(events.catch_up(7, 0)) == []
+
+
+def test_delivery_whose_own_run_failed_to_train_from_it_is_due(on_git: Lake, pipelines_server: Kubeflow):
+    run = pipelines_server.add("runs", {"display_name": "continuous"})
+    assert run is not None
+    commit = deliver(on_git, "2013-01", trained_in=run["run_id"])
+    elsewhere = deliver(on_git, "2013-02", trained_in="continuous-20130201-120000-abcd")
+    assert list(events.catch_up(7, 0)) == [], "it goes on, and of the other one nobody knows here"
+
+    pipelines_server.end(run["run_id"], "FAILED")
+
+    assert [(one.commit, one.outcome) for one in events.catch_up(7, 0)] == [(commit, "started")]
+    on_git.tag("model/1", elsewhere)
+
+
 def test_catch_up_waits_for_a_run_that_is_about_to_start(on_git: Lake, pipelines_server: Kubeflow):
     commit = deliver(on_git, "2013-01")
     assert claim(on_git, commit)

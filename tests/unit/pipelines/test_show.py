@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console as RichConsole
 
 from pipelines.local import Progress
-from pipelines.show import Console, Steps, show_result
+from pipelines.show import Console, Steps, show_result, show_verdict
 
 RESULT: dict[str, Any] = {
     "pipeline": "continuous",
@@ -76,6 +76,26 @@ def test_json_is_one_object_on_stdout(capsys: pytest.CaptureFixture[str]):
     show_result(RESULT, Console(as_json=True))
     out, _ = capsys.readouterr()
     assert json.loads(out) == RESULT
+
+
+def test_trials_that_failed_are_counted_with_why(console: Console):
+    failed = "1 of 2 trials failed: 0 (linear_regression): a [bad] matrix"
+
+    show_result(RESULT | {"failed_trials": failed}, console)
+    show_verdict({"status": "succeeded", "seconds": 1.0, "verdict": "held", "version": 3, "reasons": [], "failed_trials": failed}, console)
+
+    assert said(console).count(failed) == 2
+
+
+def test_trial_that_failed_has_no_check_mark(console: Console):
+    with Steps(console) as steps:
+        for failure in (None, "a [bad] matrix"):
+            steps(Progress("search", "began"))
+            steps(Progress("search", "done", failure))
+    good, bad = said(console).splitlines()
+    assert (good.split()[0], bad.split()[0]) == ("✓", "✗")
+    assert bad.endswith("a [bad] matrix")
+    assert steps.failed is None, "the run goes on"
 
 
 def test_each_step_that_ends_is_told_once_and_trials_are_numbered(console: Console):

@@ -148,7 +148,7 @@ def test_registry_that_is_away_is_asked_again_and_one_that_stays_away_decides_no
     assert way.gone.is_set()
     with pytest.raises(RegistryUnavailable):
         load_production(NAME)
-    assert "does not answer. It is asked again" in capsys.readouterr().err
+    assert "does not answer. Asking it again, for some minutes at most." in capsys.readouterr().err
     way.open()
     assert version_info(NAME, version).verdict is None
     assert world.aliases() == {"staging": 2, "production": 1}

@@ -108,11 +108,17 @@ def test_version_that_fails_when_it_is_no_longer_in_production_is_not_the_way_ba
     assert (stands("production"), stands("previous")) == (1, None)
 
 
-def test_interrupted_move_is_recorded_once(world: World):
+def test_interrupted_move_is_recorded_once(world: World, monkeypatch: pytest.MonkeyPatch):
     three(world)
     client = connect()
-    move_alias(client, NAME, "production", 1, "first")
-    client.delete_registered_model_alias(NAME, "production")  # as if the move had been interrupted between record and alias
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "set_registered_model_alias", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            move_alias(client, NAME, "production", 1, "first")
 
     move_alias(client, NAME, "production", 1, "first")
 

@@ -24,7 +24,7 @@ def _said(*words: str) -> str:
 
 @pytest.fixture
 def two(world: World) -> World:
-    world.train()
+    world.settle(world.train().version)
     world.last["run_id"] = "second"
     world.register()
     return world
@@ -59,11 +59,17 @@ def test_history_says_who_moved_what_and_why(two: World, monkeypatch: pytest.Mon
     assert production == [(None, 1, "grace", "the first"), (1, 2, "grace", "newer")]
 
 
-def test_history_tells_a_move_that_was_not_made_and_one_that_was_made_elsewhere(two: World):
+def test_history_tells_a_move_that_was_not_made_and_one_that_was_made_elsewhere(two: World, monkeypatch: pytest.MonkeyPatch):
     client = two.client
-    for version in (1, 2):
-        move_alias(client, NAME, "production", version, f"take {version}")
-    client.set_registered_model_alias(NAME, "production", "1")  # as if the last move had been interrupted after its record
+    move_alias(client, NAME, "production", 1, "take 1")
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "set_registered_model_alias", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            move_alias(client, NAME, "production", 2, "take 2")
 
     table, told = _said("history", NAME), json.loads(_said("history", NAME, "--json"))
 

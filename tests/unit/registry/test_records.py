@@ -1,9 +1,12 @@
 """Records of moves outlive versions, number any, and are read beside whatever else there is."""
 
+import json
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from lakeline.registry import history, models
 from lakeline.registry import versions as searched
@@ -17,6 +20,7 @@ from lakeline.registry.deployed import (
     standing,
 )
 from lakeline.registry.moves import move_alias
+from pipelines.cli import app
 
 from .bare import NAME, Bare
 
@@ -34,6 +38,30 @@ def test_history_outlives_versions(model: Bare):
     model.client.delete_model_version(NAME, "1")
 
     assert history(NAME) == moves
+
+
+def test_move_that_was_made_is_told_as_made_whatever_became_of_its_version_and_its_alias(model: Bare):
+    model.promote(1)
+    model.client.delete_model_version(NAME, "1")
+    assert [move["made"] for move in told()] == [True]
+    model.promote(2, 3)
+    model.set_in_mlflow(2)
+
+    assert [(move["target"], move["made"]) for move in told() if move["alias"] == "production"] == [(1, True), (2, True), (3, True)]
+
+
+def test_move_recorded_before_moves_were_marked_is_not_called_unmade_for_a_version_that_is_gone(model: Bare):
+    model.client.set_registered_model_tag(NAME, "move.20260101T000000.000000Z", OLD)
+    assert [move["made"] for move in told()] == [False]
+
+    model.client.delete_model_version(NAME, "1")
+
+    assert [move["made"] for move in told()] == [True]
+
+
+def told() -> list[dict[str, Any]]:
+    """Moves as the command tells them."""
+    return json.loads(CliRunner().invoke(app, ["history", NAME, "--json"], catch_exceptions=False).stdout)["moves"]
 
 
 def test_history_is_whole_however_many_versions_and_models_there_are(model: Bare, monkeypatch: pytest.MonkeyPatch):

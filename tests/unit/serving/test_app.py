@@ -238,6 +238,16 @@ def test_a_failing_row_takes_no_other_request_with_it(caller: Caller, tmp_path: 
     assert [answer.json()["predictions"] for answer in answers if answer.status_code == 200] == [[load] for load in loads if load < 100]
 
 
+def test_want_of_memory_is_not_said_to_be_the_rows_fault(caller: Caller, tmp_path: Path):
+    def greedy(model_input: pd.DataFrame) -> list[float]:
+        if (model_input["load"] > 100).any():
+            raise MemoryError
+        return model_input["load"].tolist()
+
+    server = caller(foreign(tmp_path / "greedy", greedy, pd.DataFrame({"load": [1.0]})))
+    assert server.post("/invocations", json={"instances": [{"load": 200.0}]}).status_code == 500
+
+
 def test_who_waits_too_long_is_told_so_and_so_is_who_watches(caller: Caller, tmp_path: Path, eventually: Callable[..., Any]):
     def slow(model_input: pd.DataFrame) -> list[float]:
         import time

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from lakeline.data.spec import DatasetSpec
-from lakeline.errors import DataError
+from lakeline.errors import DataError, PlaceTrouble
 from lakeline.training.fit import choose
-from lakeline.training.search import TrialResult, sample, try_out
+from lakeline.training.search import TrialResult, failures, sample, try_out
 
 
 def test_trial_0_is_the_first_estimator_with_what_the_spec_fixes(make_spec: Callable[..., DatasetSpec]):
@@ -109,6 +109,30 @@ def test_equally_good_trials_leave_the_earlier_one(make_spec: Callable[..., Data
 
 def test_more_of_r2_is_better(make_spec: Callable[..., DatasetSpec]):
     assert choose(make_spec(metric={"name": "r2"}), [_result(0, 10.0), _result(1, 9.0)]).number == 1
+
+
+def test_want_of_disk_fails_no_trial(make_spec: Callable[..., DatasetSpec], train: Path, monkeypatch: pytest.MonkeyPatch):
+    from lakeline.training import fold
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device", "/scratch")
+
+    monkeypatch.setattr(fold, "rows_to_fit", full)
+
+    with pytest.raises(PlaceTrouble, match=r"^ferries: trial 0 \(linear_regression\) could not be made: the disk is full"):
+        try_out(make_spec(), train, 0)
+
+
+def test_failures_are_counted_and_each_reason_is_said_once():
+    results = [
+        _result(0, 9.0),
+        _result(3, 0, error="it rained"),
+        _result(1, 0, error="it rained\nall day"),
+        _result(2, 0, error="it snowed"),
+    ]
+
+    assert failures(map(vars, results)) == "3 of 4 trials failed: 1, 3 (ridge): it rained; 2 (ridge): it snowed"
+    assert failures(map(vars, results[:1])) is None
 
 
 def test_a_search_whose_trials_all_failed_says_why_the_first_did(make_spec: Callable[..., DatasetSpec]):
