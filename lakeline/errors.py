@@ -93,7 +93,11 @@ class ServingError(LakelineError):
 
 
 class RolloutFailed(ServingError):
-    """A release doesn't serve as it should: it stays what it is however often it is tried."""
+    """A release could not be brought to serve. Whose fault that is, the class says: this one blames the place, which may be better soon."""
+
+
+class VersionFailed(RolloutFailed):
+    """A version doesn't serve as it should, by its own fault: it stays what it is however often it is tried, and loses the alias."""
 
     passes = False
 

@@ -41,6 +41,8 @@ class Needs:
     cached: bool = False
     serving: bool = False
     predictions: bool = False
+    waits: bool = False
+    """Whether it does little but wait for others: it asks for next to no processor, lest it holds what those lack."""
 
 
 # Memory is asked for by what a step holds at once: rows of a delivery, rows that a model learns from, or reports.
@@ -49,21 +51,21 @@ NEEDS = {
     "validate": Needs("1Gi", cached=True),
     "transform": Needs("1Gi"),
     "publish": Needs(),
-    "resolve": Needs(minutes=10),
+    "resolve": Needs(minutes=10, waits=True),
     "split": Needs("1Gi", cached=True),
     "search": Needs("1Gi", 120, cached=True),
     "fit": Needs("1Gi", 120, cached=True),
     "evaluate": Needs("1Gi", registry=True),
     "register": Needs(registry=True),
     "promote": Needs(registry=True),
-    "resolve-model": Needs(minutes=10, registry=True, serving=True),
+    "resolve-model": Needs(minutes=10, registry=True, serving=True, waits=True),
     # What comes to serve does so within `serving.deadline` of its spec, which is an hour at most; half an hour is for tries and records.
-    "preflight": Needs(minutes=90, registry=True, serving=True),  # a trial
-    "deploy": Needs(minutes=150, registry=True, serving=True),  # a rollout, and perhaps the way back
+    "preflight": Needs(minutes=90, registry=True, serving=True, waits=True),  # a trial
+    "deploy": Needs(minutes=150, registry=True, serving=True, waits=True),  # a rollout, and perhaps the way back
     "assess-experiment": Needs("1Gi", registry=True, predictions=True),
-    "start-experiment": Needs(minutes=390, registry=True, serving=True),  # a trial, two waits a variant, the way back
-    "conclude-experiment": Needs(minutes=90, registry=True, serving=True),  # a rollout
-    "record": Needs(minutes=10, registry=True),
+    "start-experiment": Needs(minutes=390, registry=True, serving=True, waits=True),  # a trial, two waits a variant, the way back
+    "conclude-experiment": Needs(minutes=90, registry=True, serving=True, waits=True),  # a rollout
+    "record": Needs(minutes=10, registry=True, waits=True),
 }
 LIMIT = "4Gi"
 """Most that a step may use, unless LAKELINE_STEPS_MEMORY says otherwise where a pipeline is compiled."""
@@ -86,7 +88,9 @@ def on_cluster(task: dsl.PipelineTask) -> dsl.PipelineTask:
     """
     needs = NEEDS[task.component_spec.name]
     task.set_caching_options(needs.cached)
-    task.set_cpu_request("250m").set_memory_request(needs.memory).set_memory_limit(os.environ.get("LAKELINE_STEPS_MEMORY", LIMIT))
+    task.set_cpu_request("10m" if needs.waits else "250m").set_memory_request(needs.memory).set_memory_limit(
+        os.environ.get("LAKELINE_STEPS_MEMORY", LIMIT)
+    )
     # The longest duration is that of all tries together, and Argo ends one that is under way then.
     task.set_retry(
         num_retries=_RETRIES, backoff_duration="5s", backoff_factor=2, backoff_max_duration=f"{needs.minutes * (_RETRIES + 1) * 60}s"

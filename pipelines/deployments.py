@@ -7,7 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from lakeline.errors import EventsError, LakelineError, LakeNotFound, describe
@@ -30,7 +30,9 @@ _PIPELINE = "deployment"
 _INTERVAL = 5.0
 _LOOKED_AT = 100
 _TRIES = 3
-"""Runs of one move: one that ends with the alias where it was, and another version serving, was stopped by something that may pass."""
+"""Runs of one move that follow each other at once: one that ends with the alias where it was was stopped by something that may pass."""
+_PAUSE = timedelta(hours=1)
+"""Between two runs after that."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def catch_up(wait: float) -> Iterator[Reaction]:
     """Start the deployments that no event has started: of models that another version serves of than the alias says.
 
     A version that fails loses the alias. So a deployment that has ended with the alias where it was met something that may pass: an
-    experiment that held the model, MLflow away, its run terminated. It is tried again, three times in all: then somebody should know why.
+    experiment that held the model, no room, MLflow away, its run terminated. It is tried again, after three times once an hour.
 
     Parameters
     ----------
@@ -168,7 +170,10 @@ def _due(client: Client, at: Standing) -> bool:
     if not at.pending:
         return False
     runs = deployments(client, at.model)
-    return not any(run.under_way for run in runs) and len(tries(runs, at)) < _TRIES
+    if any(run.under_way for run in runs):
+        return False
+    own = tries(runs, at)
+    return len(own) < _TRIES or datetime.now(UTC) > own[0].created + _PAUSE
 
 
 def _settled(client: Client, model: str, version: int, patience: float) -> tuple[Standing | None, list[Deployment]]:

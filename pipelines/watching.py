@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 
 
 TRIES = 3
-"""Times that a deployment is tried that ends without a verdict."""
+"""Times that a deployment which ends without a verdict is tried at once; after that somebody is told."""
+
+PAUSE = 900.0
+"""Seconds until it is tried again then: what kept it may have passed."""
 
 
 @dataclass
@@ -38,6 +42,8 @@ class Seen:
     """Last run that a move of the alias production started, by move."""
     tries: dict[str, int] = field(default_factory=dict)
     """Runs that it started, by move."""
+    ended: dict[str, float] = field(default_factory=dict)
+    """When the last of them ended, in seconds since 1970, by move."""
 
     def save(self) -> None:
         """Write it whole or not at all."""
@@ -102,7 +108,7 @@ def promoted(dataset: str) -> Standing | None:
     """Where the alias production was moved to, if another version serves.
 
     Only of a model that is served: who doesn't serve it here has asked for no server. A deployment that ends with a verdict ends the
-    difference as well. One that crashes doesn't, and is tried `TRIES` times.
+    difference as well. One that the place kept from an end doesn't, nor one that crashes: see `stuck`.
 
     Parameters
     ----------
@@ -117,14 +123,15 @@ def promoted(dataset: str) -> Standing | None:
     return at if at is not None and at.pending else None
 
 
-def given_up(at: Standing | None, seen: Seen) -> str | None:
-    """Say that a move of the alias is not deployed any more, and what to do; None if it is yet to be."""
-    if at is None or seen.tries.get(move_of(at), 0) < TRIES:
+def stuck(at: Standing | None, seen: Seen) -> str | None:
+    """Say that a move of the alias isn't deployed for now, and what to do; None if it is to be."""
+    if at is None or seen.tries.get(move_of(at), 0) < TRIES or time.time() > seen.ended.get(move_of(at), 0.0) + PAUSE:
         return None
     log = get_settings().runs / seen.deployments[move_of(at)] / "run.log"
     return (
-        f"{at.model}: version {at.production} has the alias production, and its deployment has come to no end in {TRIES} tries: it isn't "
-        f"tried again. What happened last: {log}. Then: lakeline run deployment --dataset {at.model}, or lakeline rollback {at.model}"
+        f"{at.model}: version {at.production} has the alias production, and its deployment has come to no end in "
+        f"{seen.tries[move_of(at)]} tries. The next is {PAUSE / 60:g} minutes after the last. What happened last: {log}. "
+        f"At once: lakeline run deployment --dataset {at.model}. To go back: lakeline rollback {at.model}"
     )
 
 

@@ -9,8 +9,9 @@ from components.image import STEPS_IMAGE
 def deploy(release: str, tried: str, report: dsl.Output[dsl.HTML], verdict: dsl.Output[dsl.Markdown]) -> str:
     """Roll a version out without dropping a request, try it where callers reach it, and record that it serves.
 
-    If it isn't ready in time, or fails its tries, what served before serves again, the alias production goes back to that, and
-    the run, the registry and an event of the Deployment say why. Run again after an interrupt, it comes to the same end.
+    If it fails by its own fault, what served before serves again, the alias production goes back to that, and the run, the registry
+    and an event of the Deployment say why. If its place is at fault (no room, a port, a store away), what served goes on and the
+    alias stays. Run again, it comes to the same end as without an interrupt.
 
     Parameters
     ----------

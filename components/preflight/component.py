@@ -7,7 +7,7 @@ from components.image import STEPS_IMAGE
 
 @dsl.component(base_image=STEPS_IMAGE, install_kfp_package=False)
 def preflight(release: str) -> str:
-    """Start a server of a version apart from all traffic and try it; a version that fails loses the alias production.
+    """Start a server of a version apart from all traffic and try it; a version that fails by its own fault loses the alias.
 
     It must start, predict its own example as when it was made, and answer what callers of the version that serves send, within
     the bounds of the spec's part `serving`.

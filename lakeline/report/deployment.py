@@ -39,8 +39,10 @@ def deploy_and_report(release: str, tried: str, report: str, verdict: str) -> st
 
     Raises
     ------
-    RolloutFailed
+    VersionFailed
         If it was rolled back: says why.
+    RolloutFailed
+        If the place kept it from serving.
     """
     from lakeline.registry.moves import history
     from lakeline.serving.deployment import deploy

@@ -1,13 +1,28 @@
-"""Deployment: the version that has the alias `production` comes to serve, or what served stays and the alias goes back."""
+"""Deployment: the version that has the alias `production` comes to serve, or what served stays.
+
+A version that fails by its own fault (`VersionFailed`) loses the alias. Whatever else keeps it from serving is trouble of the place: the
+alias stays, and the deployment is due until it has come to an end.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn
 
-from lakeline.errors import DeploymentUnderWay, LakelineError, LakeNotFound, RegistryError, RolloutFailed, UsageError, describe
+from lakeline.errors import (
+    DeploymentUnderWay,
+    LakelineError,
+    LakeNotFound,
+    RegistryError,
+    RolloutFailed,
+    UsageError,
+    VersionFailed,
+    describe,
+)
 from lakeline.registry.deployed import DEPLOYED_AT_TAG, end_deploying, example_of, record_deployed, record_deploying, standing, version_tags
 from lakeline.registry.files import DIGEST_TAG, fetch_version
 from lakeline.registry.moves import record_unrecorded, revert
@@ -25,6 +40,9 @@ if TYPE_CHECKING:
     from lakeline.training.model import Example
 
 __all__ = ["Wanted", "deploy", "preflight", "resolve"]
+
+_LOOKS, _EVERY = 3, 2.0
+"""Times that a version is tried which isn't reached at first, and seconds between: ways there may not all have heard of it yet."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +109,13 @@ def preflight(release: Release) -> Smoke:
 
     Raises
     ------
-    RolloutFailed
+    VersionFailed
         If it doesn't start, or doesn't answer as it should: says why. The alias is back then where it was; the version that was the
-        last to serve keeps it. Also if the alias has moved on.
+        last to serve keeps it.
+    RolloutFailed
+        If the place kept it from being tried: the alias stays.
+    UsageError
+        If the alias has moved on.
     DeploymentUnderWay
         If somebody else is deploying this model.
     """
@@ -108,15 +130,18 @@ def preflight(release: Release) -> Smoke:
                 # A version that has served is the way back, whatever the one in its place was asked since.
                 if tried.passed and before is not None and DEPLOYED_AT_TAG not in found.tags:
                     tried = _callers(url, release, before, serving, tried)
-        except RolloutFailed as error:
+            tried.check("it was tried before it got any traffic: ")
+        except DeploymentUnderWay:
+            raise
+        except VersionFailed as error:
             _refuse(site, release, before, found, str(error))
-        if not tried.passed:
-            _refuse(site, release, before, found, f"it was tried before it got any traffic: {' '.join(tried.reasons)}")
+        except (LakelineError, OSError) as error:
+            _leave(site, release, error, "Nothing was changed")
         return tried
 
 
 def _refuse(site: Site, release: Release, before: Release | None, found: Standing, why: str) -> NoReturn:
-    """Say why a release gets no traffic. One that was the last to serve keeps the alias: nothing is a better way back than it is."""
+    """Say why a version gets no traffic. One that was the last to serve keeps the alias: nothing is a better way back than it is."""
     if found.deployed == release.version:
         _failing(site, release, f"fails its tries: {why} Nothing was changed, and it keeps the alias.")
     _take_back(site, release, before, why)
@@ -124,8 +149,24 @@ def _refuse(site: Site, release: Release, before: Release | None, found: Standin
 
 def _failing(site: Site, release: Release, what: str) -> NoReturn:
     message = f"version {release.version}, which has served before, {what}"
-    site.tell(release.model, "Failing", message, warning=True)
-    raise RolloutFailed(f"{release.model}: {message}")
+    _tell(site, release.model, "Failing", message)
+    raise VersionFailed(f"{release.model}: {message}")
+
+
+def _leave(site: Site, release: Release, error: Exception, serves: str) -> NoReturn:
+    """Say what kept a release from serving for which the version can't be blamed, that the alias stays, and how it goes on."""
+    why, command = describe(error).rstrip("."), "run" if site.name == "local" else "submit"
+    message = (
+        f"version {release.version} is not deployed, through no fault of its own: {why}. {serves}; the alias stays at version "
+        f"{release.version}, and the next deployment tries again: lakeline {command} deployment --dataset {release.model}"
+    )
+    _tell(site, release.model, "NotDeployed", message)
+    raise RolloutFailed(f"{release.model}: {message}") from error
+
+
+def _tell(site: Site, model: str, reason: str, message: str, *, warning: bool = True) -> None:
+    with contextlib.suppress(LakelineError):  # who asked is told all the same
+        site.tell(model, reason, message, warning=warning)
 
 
 def _callers(url: str, release: Release, before: Release, serving: Serving, tried: Smoke) -> Smoke:
@@ -136,7 +177,8 @@ def _callers(url: str, release: Release, before: Release, serving: Serving, trie
     asked = smoke(url, authorization(release.model), release, replace(rows, predictions=[]), serving)
     if asked.passed:
         return tried
-    return replace(asked, reasons=[f"callers of version {before.version} would not be served: {' '.join(asked.reasons)}"])
+    whose = f"callers of version {before.version} would not be served: "
+    return replace(asked, reasons=[whose + " ".join(asked.reasons)] if asked.reasons else [])
 
 
 def deploy(release: Release) -> Smoke:
@@ -149,8 +191,12 @@ def deploy(release: Release) -> Smoke:
 
     Raises
     ------
+    VersionFailed
+        If it was rolled back: says why. The alias is back then where it was.
     RolloutFailed
-        If it was rolled back, or the alias has moved on: says why.
+        If the place kept it from serving, and what served before goes on: the alias stays.
+    UsageError
+        If the alias has moved on.
     DeploymentUnderWay
         If somebody else is deploying this model.
     RegistryError
@@ -168,15 +214,22 @@ def deploy(release: Release) -> Smoke:
         release = replace(release, route=now.route if now else None)
         try:
             site.roll_out(release, serving)
-            tried = _try(site.url(release.model), release, rows, serving)
+            tried = _try_in_place(site, release, rows, serving)
+            tried.check()
         except DeploymentUnderWay:  # who has taken over decides what serves
             raise
-        except LakelineError as error:
-            _roll_back(site, release, before, back, found, describe(error))
-        if not tried.passed:
-            _roll_back(site, release, before, back, found, " ".join(tried.reasons))
+        except VersionFailed as error:
+            _roll_back(site, release, before, back, found, str(error))
+        except Exception as error:
+            by_hand = now is not None and now.same_model == release.same_model and found.deploying is None
+            served, how = (release, serving) if found.deployed == release.version or by_hand else (before, back)
+            serves = _stay(site, release, served, how)
+            if not isinstance(error, (LakelineError, OSError)):
+                raise
+            _leave(site, release, error, serves)
         record_deployed(release.model, release.version, release.run, release.actor)
-    site.tell(release.model, "Deployed", f"Version {release.version} serves: {tried.requests} requests answered, p99 {tried.p99:.0f} ms.")
+    said = f"Version {release.version} serves: {tried.requests} requests answered, p99 {tried.p99:.0f} ms."
+    _tell(site, release.model, "Deployed", said, warning=False)
     return tried
 
 
@@ -184,8 +237,27 @@ def _standing(release: Release) -> Standing:
     """Where the model stands, if the alias still stands at the release."""
     found = standing(release.model)
     if found.production != release.version:
-        raise RolloutFailed(f"{release.model}: the alias {PRODUCTION!r} has moved on from version {release.version}. Nothing was changed.")
+        raise UsageError(f"{release.model}: the alias {PRODUCTION!r} has moved on from version {release.version}. Nothing was changed.")
     return found
+
+
+def _stay(site: Site, release: Release, served: Release | None, serving: Serving | None) -> str:
+    """Have what served go on in place of a release that the place kept from serving, and say what serves."""
+    missing = ""
+    try:
+        if served is not None and serving is not None:
+            site.go_back(replace(served, route=release.route), serving)
+        else:  # never seen to serve: it is not to come up later, untried
+            site.withdraw(release.model, "production")
+    except DeploymentUnderWay:
+        raise
+    except (LakelineError, OSError) as error:
+        missing = describe(error)
+    if served is not release and not missing:
+        with contextlib.suppress(LakelineError):  # the deployment is due, whether that is recorded or not
+            end_deploying(release.model)
+    said = _serves(site, release.model, None if served is None else served.version, missing)
+    return said[0].upper() + said[1:]
 
 
 def _roll_back(site: Site, release: Release, before: Release | None, serving: Serving | None, found: Standing, why: str) -> NoReturn:
@@ -193,15 +265,16 @@ def _roll_back(site: Site, release: Release, before: Release | None, serving: Se
     missing = ""
     if before is not None and serving is not None:
         try:
-            site.roll_out(replace(before, route=release.route), serving)
+            site.go_back(replace(before, route=release.route), serving)
         except DeploymentUnderWay:
             raise
-        except LakelineError as error:
+        except (LakelineError, OSError) as error:
             missing = describe(error)
     elif found.deployed == release.version:
         _failing(site, release, f"fails its tries, and there is no other to go back to: {why}")
     else:
-        site.withdraw(release.model, "production")
+        with contextlib.suppress(LakelineError):  # what failed loses the alias, whether it can be ended now or not
+            site.withdraw(release.model, "production")
     _take_back(site, release, before, why, missing, rolled_out=True)
 
 
@@ -216,20 +289,34 @@ def _take_back(site: Site, release: Release, before: Release | None, why: str, m
         said = f"{release.model} version {release.version} has failed: {why} The alias could not be moved back: {error}"
         raise RegistryError(said) from error
     serves = _serves(site, release.model, target, missing)
-    alias = " and has the alias again" if target is not None and stands == target else ""
+    alias = "" if target is None or stands != target else ". It has the alias again" if missing else " and has the alias again"
     if stands not in (target, None):
         alias = f", and the alias has moved on to version {stands}"
-    site.tell(release.model, "RolledBack", f"version {release.version}: {why} Now {serves}{alias}.", warning=True)
-    raise RolloutFailed(f"{release.model} version {release.version} was rolled back: {why} Now {serves}{alias}.")
+    _tell(site, release.model, "RolledBack", f"version {release.version}: {why} Now {serves}{alias}.")
+    raise VersionFailed(f"{release.model} version {release.version} was rolled back: {why} Now {serves}{alias}.")
 
 
 def _serves(site: Site, model: str, target: int | None, missing: str) -> str:
+    """Say what serves, as far as that can be seen."""
+    if missing:
+        return f"{'nothing' if target is None else f'version {target}'} is to serve again, but does not yet: {missing.rstrip('.')}"
     if target is None:
         return "nothing serves"
-    now = site.serving(model).get("production")
-    if missing or now is None or now.version != target:
-        return f"version {target} is to serve again{f', but does not yet: {missing}' if missing else ''}"
-    return f"version {target} serves"
+    try:
+        now = site.serving(model).get("production")
+    except LakelineError as error:
+        return f"version {target} is to serve again; whether it does isn't known: {describe(error).rstrip('.')}"
+    return f"version {target} serves" if now is not None and now.version == target else f"version {target} is to serve again"
+
+
+def _try_in_place(site: Site, release: Release, example: Example | None, serving: Serving) -> Smoke:
+    """Try a release where callers reach it, again where another answered for it or nobody did."""
+    for _ in range(_LOOKS - 1):
+        tried = _try(site.url(release.model), release, example, serving)
+        if not tried.trouble:
+            return tried
+        time.sleep(_EVERY)
+    return _try(site.url(release.model), release, example, serving)
 
 
 def _try(url: str, release: Release, example: Example | None, serving: Serving) -> Smoke:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lakeline.errors import DataError, RolloutFailed
+from lakeline.errors import DataError, RolloutFailed, VersionFailed, of_the_place
 from lakeline.registry.files import kept_as_it_is
 from lakeline.serving.rows import KINDS, Column, Refused, frame_of, parse_json
 
@@ -63,8 +63,10 @@ def load(folder: Path) -> ServedModel:
 
     Raises
     ------
-    RolloutFailed
+    VersionFailed
         If it can't be loaded, doesn't say what it takes, or fails its example: says how.
+    RolloutFailed
+        If that is the place's fault: no memory, no disk, no network.
     """
     from lakeline.training.model import CARD_FILE
 
@@ -75,9 +77,9 @@ def load(folder: Path) -> ServedModel:
         try:
             fitted, card = load_ours(folder)  # before MLflow: skops, when imported, looks through every module that there is
         except DataError as error:
-            raise RolloutFailed(str(error)) from error
-        except Exception as error:
-            raise RolloutFailed(f"the model can't be loaded: {type(error).__name__}: {error}") from error
+            raise (RolloutFailed if of_the_place(error) else VersionFailed)(str(error)) from error
+        except (Exception, SystemExit) as error:
+            raise _failed("the model can't be loaded", error) from error
     from lakeline.registry.store import quiet
 
     quiet()
@@ -90,8 +92,8 @@ def load(folder: Path) -> ServedModel:
         if fitted is None:
             with kept_as_it_is():
                 fitted = mlflow.pyfunc.load_model(str(folder))
-    except Exception as error:
-        raise RolloutFailed(f"the model can't be loaded: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise _failed("the model can't be loaded", error) from error
     model = ServedModel(
         columns=_columns(metadata, card),
         predict=_numbers(fitted.predict),
@@ -104,28 +106,33 @@ def load(folder: Path) -> ServedModel:
     return model
 
 
+def _failed(what: str, error: BaseException) -> RolloutFailed:
+    kind = RolloutFailed if of_the_place(error) else VersionFailed
+    return kind(f"{what}: {type(error).__name__}: {error}")
+
+
 def _columns(metadata: Model, card: Card | None) -> tuple[Column, ...]:
     """What the signature says that the model takes."""
     from mlflow.types.schema import ColSpec, DataType
 
     schema = metadata.get_input_schema()
     if schema is None:
-        raise RolloutFailed(
+        raise VersionFailed(
             "the model has no signature, so nobody can tell what it takes. Log it with a signature (mlflow.models.infer_signature)."
         )
     if metadata.get_params_schema():
-        raise RolloutFailed("the model takes parameters beside its rows (its signature's `params`), which are not served.")
+        raise VersionFailed("the model takes parameters beside its rows (its signature's `params`), which are not served.")
     columns: list[Column] = []
     for spec in schema.inputs:
         if not isinstance(spec, ColSpec) or not spec.name or not isinstance(spec.type, DataType) or spec.type.name not in KINDS:
-            raise RolloutFailed(f"the model's signature wants {spec}: what is served are named columns of {', '.join(sorted(KINDS))}.")
+            raise VersionFailed(f"the model's signature wants {spec}: what is served are named columns of {', '.join(sorted(KINDS))}.")
         columns.append(Column(spec.name, spec.type.name, optional=not spec.required))
     if not columns:
-        raise RolloutFailed("the model's signature names no column.")
+        raise VersionFailed("the model's signature names no column.")
     if card:
         says = {name: ("string" if kind == "text" else "double", name in card.optional) for name, kind in card.features.items()}
         if {column.name: (column.kind, column.optional) for column in columns} != says:
-            raise RolloutFailed(f"the model's signature ({', '.join(map(str, columns))}) is not what it learned from ({', '.join(says)}).")
+            raise VersionFailed(f"the model's signature ({', '.join(map(str, columns))}) is not what it learned from ({', '.join(says)}).")
     return tuple(columns)
 
 
@@ -150,7 +157,7 @@ def _example(folder: Path, metadata: Model, card: Card | None) -> tuple[Any, Seq
     try:
         return metadata.get_serving_input(str(folder)), None
     except Exception as error:
-        raise RolloutFailed(f"the model's input example can't be read: {type(error).__name__}: {error}") from error
+        raise _failed("the model's input example can't be read", error) from error
 
 
 def _try_out(model: ServedModel, body: Any, recorded: Sequence[float] | None) -> None:
@@ -165,17 +172,17 @@ def _try_out(model: ServedModel, body: Any, recorded: Sequence[float] | None) ->
     try:
         rows = parse_json(text.encode(), model.columns, most=1_000_000)
     except Refused as error:
-        raise RolloutFailed(f"the model's own example isn't what its signature wants: {error}") from error
+        raise VersionFailed(f"the model's own example isn't what its signature wants: {error}") from error
     try:
         predicted = model.predict(frame_of([rows], model.columns))
-    except Exception as error:
-        raise RolloutFailed(f"the model fails on its own example: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise _failed("the model fails on its own example", error) from error
     if not np.isfinite(predicted).all():
-        raise RolloutFailed(f"the model predicts {predicted.tolist()} for its own example: each must be a finite number.")
+        raise VersionFailed(f"the model predicts {predicted.tolist()} for its own example: each must be a finite number.")
     if recorded is None:
         return
     if len(recorded) != len(predicted) or not np.allclose(predicted, recorded, rtol=TOLERANCE, atol=1e-12):
-        raise RolloutFailed(
+        raise VersionFailed(
             f"the model predicts {predicted.tolist()} for its own example, and {list(recorded)} when it was made. "
             "Serve it with the packages that it was made with."
         )

@@ -62,7 +62,7 @@ def run(settings: ServerSettings, listening: socket.socket, report_fd: int | Non
     Raises
     ------
     RolloutFailed
-        If the version isn't what it should be: then nothing was answered.
+        If the version isn't what it should be (VersionFailed), or its place isn't: then nothing was answered.
     """
     # One thread a server: requests, not one request, are what runs side by side; and numbers then add up in one order.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -90,8 +90,10 @@ def load(settings: ServerSettings) -> ServedModel:
 
     Raises
     ------
+    VersionFailed
+        If it doesn't.
     RolloutFailed
-        If it isn't, or doesn't.
+        If its files are not there, or not those that were released: in the registry they may be.
     """
     from lakeline.registry.files import files_digest
 
@@ -109,7 +111,7 @@ def load(settings: ServerSettings) -> ServedModel:
     try:
         return load_model(settings.folder)
     except RolloutFailed as error:
-        raise RolloutFailed(f"{name}: {error}") from error
+        raise type(error)(f"{name}: {error}") from error
 
 
 def report(report_fd: int | None, settings: ServerSettings | None = None, error: BaseException | None = None) -> None:
@@ -119,7 +121,7 @@ def report(report_fd: int | None, settings: ServerSettings | None = None, error:
     if error is None and settings is not None:
         said: dict[str, object] = {"ready": True, "pid": os.getpid(), "version": settings.version}
     else:
-        said = {"ready": False, "error": describe(error) if error else ""}
+        said = {"ready": False, "error": describe(error) if error else "", "kind": type(error).__name__}
     with contextlib.suppress(OSError):  # closed: it was said before, or nobody listens any more
         os.write(report_fd, json.dumps(said).encode() + b"\n")
         os.close(report_fd)

@@ -45,8 +45,10 @@ class Site(Protocol):
 
         Raises
         ------
-        RolloutFailed
-            If it doesn't become ready: says why, in the server's own words.
+        VersionFailed
+            If it doesn't become ready by its own fault: says why, in the server's own words.
+        RolloutFailed, ServingError, RegistryError
+            If it doesn't, and the version isn't known to be at fault.
         """
         ...
 
@@ -55,9 +57,19 @@ class Site(Protocol):
 
         Raises
         ------
-        RolloutFailed
-            If it isn't ready within `serving.deadline`: says why. What served before still does, but the release is still wanted:
-            roll out what shall serve instead, or withdraw it.
+        VersionFailed
+            If it isn't ready within `serving.deadline` by its own fault: says why. What served before still does, but the release is
+            still wanted: go back to what shall serve instead, or withdraw it.
+        RolloutFailed, ServingError, RegistryError
+            If it isn't, and the version isn't known to be at fault: port, disk, memory, room, network, a store.
+        """
+        ...
+
+    def go_back(self, release: Release, serving: Serving) -> None:
+        """Have a release serve that did before, in place of one that failed.
+
+        Of its servers, those that still serve are left as they are, whatever the settings say now. What failed makes room for the others.
+        Raises as `roll_out` does.
         """
         ...
 

@@ -10,7 +10,7 @@ import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lakeline.errors import RolloutFailed, ServingError
+from lakeline.errors import RolloutFailed, ServingError, VersionFailed
 from lakeline.interpreter import python
 from lakeline.serving.environment import PREFIX
 
@@ -70,8 +70,8 @@ def run_workers(settings: ServerSettings, listening: socket.socket, ready: Calla
 
     Raises
     ------
-    RolloutFailed
-        If one can't serve: says why. The others are ended.
+    VersionFailed, RolloutFailed
+        If one can't serve: says why, and whose fault that is. The others are ended.
     ServingError
         If one has ended without being told to. The others are told to; whoever started this process starts it anew.
     """
@@ -112,4 +112,5 @@ def _await(worker: _Worker) -> None:
         line = pipe.readline()
     said = json.loads(line) if line else {"ready": False, "error": "a worker ended before it could serve; its log says why"}
     if not said["ready"]:
-        raise RolloutFailed(said["error"])
+        kind = VersionFailed if said.get("kind") == VersionFailed.__name__ else RolloutFailed
+        raise kind(said["error"])

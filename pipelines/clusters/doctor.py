@@ -91,6 +91,19 @@ def services() -> Said:
         yield "good", ", ".join(workload.name for workload in found)
 
 
+def deployments() -> Said:
+    """Who is changing what serves a model, and what that waits for."""
+    from lakeline.serving.rollout.lease import WAITS
+
+    held = [each for each in k.get("leases.coordination.k8s.io", SERVING) if each["spec"].get("holderIdentity")]
+    for each in held:
+        what = each["metadata"].get("annotations", {}).get(WAITS)
+        who = f"{each['metadata']['name']}: {each['spec']['holderIdentity']} (last sign of life {each['spec'].get('renewTime', 'unknown')})"
+        yield "note", f"{who} waits for room: {what}" if what else f"{who} is at work"
+    if not held:
+        yield "good", "nobody is changing what serves"
+
+
 LOOKS = (
     ("cluster", reachable),
     ("Kubeflow Pipelines", kubeflow),
@@ -98,5 +111,6 @@ LOOKS = (
     ("settings of steps", settings),
     ("settings of servers", servers),
     ("services", services),
+    ("deployments", deployments),
 )
 """What is looked at, in this order."""

@@ -26,26 +26,26 @@ def watch(
     """Train when new data arrives in the lake: one run for each commit, also for those that came while no watch ran.
 
     Where the model is served by this machine (`lakeline serve`), a move of the alias production is deployed, once for each move; what
-    crashes is tried three times.
+    something other than the version's own fault keeps from an end is tried three times, and then every quarter of an hour.
     With --arrivals, the source is looked at as well, and what has arrived there is brought into the lake.
-    With --json there is one object a run, a line each. Exit code 1 with --once if a run failed, or a deployment isn't tried any more.
+    With --json there is one object a run, a line each. Exit code 1 with --once if a run failed, or a deployment has come to no end.
     """
     from pipelines.show import Console
-    from pipelines.watching import given_up, promoted, watching
+    from pipelines.watching import promoted, stuck, watching
 
     console, told = Console(as_json), None
     with watching(dataset) as seen:
         console.say(f"Watching {dataset}" + ("." if once else f", every {interval:g} s. Ctrl-C ends it."))
         while True:
             results = look(dataset, seen, arrivals, console)
-            stuck = given_up(promoted(dataset), seen)
-            if stuck and stuck != told:
-                console.rich.print(f"lakeline: {stuck}", markup=False)
-            told = stuck
+            waits = stuck(promoted(dataset), seen)
+            if waits and waits != told:
+                console.rich.print(f"lakeline: {waits}", markup=False)
+            told = waits
             if once:
-                if not results and not stuck:
+                if not results and not waits:
                     console.say("Nothing new.")
-                raise typer.Exit(1 if stuck or any(result["status"] != "succeeded" for result in results) else 0)
+                raise typer.Exit(1 if waits or any(result["status"] != "succeeded" for result in results) else 0)
             time.sleep(interval)
 
 
@@ -57,7 +57,7 @@ def look(dataset: str, seen: Any, arrivals: str | None, console: Console) -> lis
     from pipelines.events import training_of
     from pipelines.execute import current_spec, execute, push_first
     from pipelines.show import show_result
-    from pipelines.watching import arrived, given_up, promoted, untrained
+    from pipelines.watching import arrived, promoted, stuck, untrained
 
     results: list[dict[str, Any]] = []
 
@@ -81,10 +81,10 @@ def look(dataset: str, seen: Any, arrivals: str | None, console: Console) -> lis
         seen.head = commit
         seen.save()
     at = promoted(dataset)
-    if at is not None and at.production is not None and not given_up(at, seen):
+    if at is not None and at.production is not None and not stuck(at, seen):
         outcome, move = run("deployment", deployment_of(dataset, at.production)), move_of(at)
         seen.deployments[move] = outcome["run_id"]
-        seen.tries[move] = seen.tries.get(move, 0) + 1
+        seen.tries[move], seen.ended[move] = seen.tries.get(move, 0) + 1, time.time()
         seen.save()
     return results
 

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -17,12 +18,13 @@ from typing import Any
 import httpx
 import pytest
 
-from lakeline.errors import DeploymentUnderWay, RolloutFailed, UsageError
+from lakeline.errors import DeploymentUnderWay, RolloutFailed, UsageError, VersionFailed
 from lakeline.lake import open_lake
 from lakeline.registry import history, promote_by_hand, version_info
 from lakeline.registry.deployed import standing
 from lakeline.registry.store import connect, quiet
 from lakeline.serving.deployment import deploy, preflight, resolve
+from lakeline.serving.local.folder import Folder
 from lakeline.serving.local.site import LocalSite
 from lakeline.serving.release import VERSION_HEADER
 from lakeline.settings import get_settings
@@ -161,7 +163,7 @@ def test_bad_version_never_serves_and_loses_the_alias(here: Served, load: Callab
     bad = here.bring(predict, at_load)
     release = resolve(NAME, bad, "run-2").release
 
-    with pytest.raises(RolloutFailed, match=reason) as told:
+    with pytest.raises(VersionFailed, match=reason) as told:
         preflight(release)
 
     assert f"version {here.good} serves and has the alias again" in str(told.value)
@@ -248,6 +250,52 @@ def test_what_serves_already_is_left_alone(here: Served):
 def test_alias_that_has_moved_on_is_not_deployed(here: Served):
     with pytest.raises(UsageError, match=rf"stands at version {here.good}, not 99"):
         resolve(NAME, 99)
+
+
+def test_taken_port_leaves_the_alias_and_the_port_that_is_advised_will_do(here: Served, monkeypatch: pytest.MonkeyPatch):
+    version = here.bring("return [1.0] * len(rows)", name="tugs")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        monkeypatch.setenv("LAKELINE_SERVING_PORT", str(other.getsockname()[1]))
+        get_settings.cache_clear()
+        release = resolve("tugs").release
+        preflight(release)
+
+        with pytest.raises(
+            RolloutFailed, match=r"port \d+ of this machine is in use.* Nothing serves; the alias stays at version"
+        ) as taken:
+            deploy(release)
+
+        assert not isinstance(taken.value, VersionFailed)
+        assert (standing("tugs").production, standing("tugs").pending) == (version, True)
+        assert "rolled_back_why" not in version_info("tugs", version).tags
+        advised = str(taken.value).partition("LAKELINE_SERVING_PORT=")[2].split()[0]
+        monkeypatch.setenv("LAKELINE_SERVING_PORT", advised)
+        get_settings.cache_clear()
+        try:
+            deploy(resolve("tugs").release)
+            assert LocalSite().url("tugs").endswith(f":{advised}")
+        finally:
+            LocalSite().stop("tugs")
+    assert not standing("tugs").pending
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
+def test_full_disk_fails_the_deployment_and_what_serves_goes_on(here: Served, load: Callable[[], Counter[Any]]):
+    version = here.bring("return [1.0] * len(rows)")
+    folder = Folder(NAME)
+    before = sorted(folder.versions.iterdir())
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", folder.versions], check=True)
+    try:
+        with pytest.raises(RolloutFailed, match=r"No space left|disk is full") as full:
+            preflight(resolve(NAME, version).release)
+    finally:
+        subprocess.run(["umount", folder.versions], check=True)
+
+    assert not isinstance(full.value, VersionFailed)
+    assert (standing(NAME).production, standing(NAME).pending) == (version, True)
+    preflight(resolve(NAME, version).release)
+    assert set(load()) == {(200, str(here.good))}
+    assert set(before) <= set(folder.versions.iterdir())
 
 
 def test_first_version_that_fails_leaves_nothing_serving_and_no_alias(here: Served):

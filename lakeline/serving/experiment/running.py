@@ -246,8 +246,7 @@ def _try_apart(site: Site, challenger: Release, production: Release) -> None:
                 continue
             asked = example if example is own else replace(example, predictions=[])
             tried = smoke(url, authorization(challenger.model), challenger, asked, serving)
-            if not tried.passed:
-                raise RolloutFailed(f"{challenger.model} version {challenger.version}, tried with {whose}: {' '.join(tried.reasons)}")
+            tried.check(f"{challenger.model} version {challenger.version}, tried with {whose}: ")
 
 
 def _end(client: MlflowClient, site: Site, model: str, state: State, outcome: tuple[Outcome, str]) -> State:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from lakeline.errors import LakelineError, RolloutFailed
+from lakeline.errors import LakelineError, RolloutFailed, VersionFailed
 from lakeline.serving.environment import PREFIX
 from lakeline.serving.local.child import Child
 from lakeline.serving.local.folder import PLACE
@@ -86,7 +86,7 @@ class Arm:
         if self.state.wanted and self.state.served:  # what never got ready is tried again when somebody asks for it
             self._begin(self.state.served, settings, self.state.port)
 
-    async def roll_out(self, plan: Plan, settings: Mapping[str, str], port: int) -> None:
+    async def roll_out(self, plan: Plan, settings: Mapping[str, str], port: int, *, keep: bool = False) -> None:
         """Have a plan's servers take the place of those that serve.
 
         Parameters
@@ -97,16 +97,26 @@ class Arm:
             Environment of its servers.
         port
             Where to listen, if nothing does yet.
+        keep
+            Whether servers of the release that serve already will do, whatever settings they were started with.
 
         Raises
         ------
+        VersionFailed
+            If they can't serve by the version's own fault, or aren't ready in time.
         RolloutFailed
-            If they aren't ready in time, or another rollout came in between.
+            If they can't for another reason, or another rollout came in between.
         ServingError
             If the port can't be had.
         """
         async with self._deciding:
             self.state.wanted = plan
+            served = self.state.served
+            if keep and served and _alike(served, plan) and self._serving and self._listener:
+                await _cancel(self._rollout)
+                self.state.wanted, self.state.problem = served, None
+                self._changed()
+                return
             task = self._rollout
             if task is None or task.done() or self._asked != (plan, _told(settings)):
                 await _cancel(task)
@@ -182,7 +192,7 @@ class Arm:
             for child in fresh:
                 await child.kill()
             if isinstance(error, TimeoutError):
-                raise RolloutFailed(f"it isn't ready after {plan.deadline} s. Log: {self._folder.log}") from None
+                raise VersionFailed(f"it isn't ready after {plan.deadline} s. Log: {self._folder.log}") from None
             raise
         finally:
             self._starting = [child for child in self._starting if child not in fresh]
@@ -282,6 +292,11 @@ async def _cancel(task: asyncio.Task[None] | None) -> None:
 def _told(settings: Mapping[str, str]) -> dict[str, str]:
     """Those of a server's variables that are ours: two rollouts from different shells may be the same."""
     return {name: text for name, text in settings.items() if name.startswith(PREFIX)}
+
+
+def _alike(one: Plan, other: Plan) -> bool:
+    """Whether callers are answered the same by two plans, whoever released them."""
+    return (one.release.same_model, one.release.route) == (other.release.same_model, other.release.route)
 
 
 def _name(plan: Plan) -> str:

@@ -10,7 +10,7 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from lakeline.errors import RolloutFailed
+from lakeline.errors import RolloutFailed, VersionFailed
 from lakeline.interpreter import python
 from lakeline.serving.environment import environment
 from lakeline.serving.local.folder import Server
@@ -26,6 +26,9 @@ MODULE = "lakeline.serving.server"
 
 PATIENCE = 60.0
 """Seconds that a server which was told to end has for what is under way, before it is killed."""
+
+CRASHED = frozenset(-number for number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL))
+"""Exit codes of a process that ended by what its own code did. It is killed (-9) by others: where there is too little memory, say."""
 
 _POLL = 0.1
 _WORDS = 600
@@ -87,8 +90,10 @@ class Child:
 
         Raises
         ------
+        VersionFailed
+            If it can't by its own fault: it says so, or a part of it that isn't Python has crashed.
         RolloutFailed
-            If it can't: says why, in its own words.
+            If it can't for another reason: says why, in the server's own words.
         """
         reader = asyncio.StreamReader()
         pipe = os.fdopen(self._report, "rb")
@@ -103,11 +108,12 @@ class Child:
             self.server = Server(self.server.process, self.server.version, "serving", self.server.since)
             return
         if said.get("error"):
-            raise RolloutFailed(said["error"])
+            raise (VersionFailed if said.get("kind") == VersionFailed.__name__ else RolloutFailed)(said["error"])
         code = await self.ended()
         how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with code {code}"
         words = await asyncio.to_thread(_last_words, folder)
-        raise RolloutFailed(f"the server {how} before it was ready{': ' + words if words else ''}. Log: {folder.log}")
+        kind = VersionFailed if code in CRASHED else RolloutFailed
+        raise kind(f"the server {how} before it was ready{': ' + words if words else ''}. Log: {folder.log}")
 
     async def ended(self) -> int | None:
         """Wait until it is gone; its exit code, if this supervisor started it."""

@@ -10,7 +10,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
-from lakeline.errors import RolloutFailed, ServingError
+from lakeline.errors import RolloutFailed, ServingError, VersionFailed
 from lakeline.interpreter import python
 from lakeline.serving.environment import PREFIX
 from lakeline.serving.local.folder import PLACE, PREDICTIONS, TOKEN
@@ -123,7 +123,7 @@ def connect_or_start(folder: Folder) -> Line:
     from filelock import FileLock
 
     folder.make()
-    with FileLock(folder.path / "start.lock"):
+    with folder.writing(), FileLock(folder.path / "start.lock"):
         deadline = time.monotonic() + _START
         while True:
             line = connect(folder)
@@ -145,7 +145,7 @@ def ask(folder: Folder, asked: Mapping[str, Any], seconds: float) -> dict[str, A
 
     Raises
     ------
-    RolloutFailed, ServingError
+    VersionFailed, RolloutFailed, ServingError
         As the supervisor says; or if it doesn't answer within so many seconds.
     """
     for _ in range(_TRIES):
@@ -166,15 +166,20 @@ def checked(folder: Folder, answer: dict[str, Any]) -> dict[str, Any]:
     """Raise what the supervisor raised."""
     if "error" not in answer:
         return answer
-    if answer["kind"] == "RolloutFailed":
-        raise RolloutFailed(answer["error"])
-    if answer["kind"] == "ServingError":
-        raise ServingError(answer["error"])
+    for kind in (VersionFailed, RolloutFailed, ServingError):
+        if answer["kind"] == kind.__name__:
+            raise kind(answer["error"])
     raise ServingError(f"{folder.model}: the supervisor of its servers failed: {answer['kind']}: {answer['error']}. Its log: {folder.log}")
 
 
 def _start(folder: Folder) -> bool:
-    """Start a supervisor; False if it ended because there is one, or for another reason, which is in the log."""
+    """Start a supervisor; False if it ended because there is one, or for another reason, which is in the log.
+
+    Raises
+    ------
+    ServingError
+        If it says that it can't run here.
+    """
     told, ready = os.pipe()
     log = folder.open_log()
     environment = {name: text for name, text in environment_of_servers().items() if name not in PLACE}  # that comes with what it is asked
@@ -191,7 +196,11 @@ def _start(folder: Folder) -> bool:
         ):
             os.close(ready)
             ready = -1
-            return bool(os.read(told, 1))  # or its end, when nobody has the other side any more
+            with os.fdopen(told, "rb", closefd=False) as pipe:
+                said = pipe.readline()  # or its end, when nobody has the other side any more
+            if said:
+                checked(folder, json.loads(said))
+            return bool(said)
     finally:
         os.close(told)
         os.close(log)

@@ -34,7 +34,7 @@ def files_of(folder: Folder, release: Release) -> Path:
     RegistryError
         If they can't be had, or are not those of the release.
     ServingError
-        If another process has been fetching for ten minutes.
+        If they can't be kept here, or another process has been fetching for ten minutes.
     """
     from filelock import FileLock, Timeout
 
@@ -43,7 +43,7 @@ def files_of(folder: Folder, release: Release) -> Path:
     # The digest is part of the name: under one number, another registry may have other files.
     path = folder.make().versions / f"{release.version}-{release.digest[:12]}"
     try:
-        with FileLock(folder.path / "files.lock", timeout=_WAIT):
+        with folder.writing(), FileLock(folder.path / "files.lock", timeout=_WAIT):
             fetch(release.model, release.version, release.digest, path)
             os.utime(path)
     except Timeout:
@@ -61,7 +61,7 @@ def trim(folder: Folder, used: Iterable[str]) -> None:
     used
         Folders that are needed.
     """
-    from filelock import FileLock, Timeout
+    from filelock import FileLock
 
     needed = set(used)
     try:
@@ -69,5 +69,5 @@ def trim(folder: Folder, used: Iterable[str]) -> None:
             others = [path for path in folder.versions.iterdir() if str(path) not in needed]
             for path in sorted(others, key=lambda path: path.stat().st_mtime, reverse=True)[KEPT:]:
                 shutil.rmtree(path, ignore_errors=True)
-    except Timeout:
-        return  # whoever fetches now trims later
+    except OSError:
+        return  # whoever fetches now, or next, trims later

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
@@ -145,11 +147,31 @@ class Folder:
         self.versions = self.path / "versions"
 
     def make(self) -> Folder:
-        """Make it if it isn't there; nobody else may look into it, for whoever reaches its socket commands its servers."""
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.versions.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.path.chmod(0o700)
+        """Make it if it isn't there; nobody else may look into it, for whoever reaches its socket commands its servers.
+
+        Raises
+        ------
+        ServingError
+            If that can't be.
+        """
+        with self.writing():
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.versions.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.path.chmod(0o700)
         return self
+
+    @contextlib.contextmanager
+    def writing(self) -> Generator[None]:
+        """Turn what the file system refuses into a ServingError that says what to do."""
+        try:
+            yield
+        except TimeoutError:  # of a lock
+            raise
+        except OSError as error:
+            raise ServingError(
+                f"{self.model}: {error.filename or self.path} can't be written: {error.strerror or error}. LAKELINE_HOME must be a folder "
+                "of this user's, with room left on its disk. See to that, and run the same command again."
+            ) from error
 
     def read(self) -> State:
         """State that was left; an empty one if there is none.
@@ -173,25 +195,34 @@ class Folder:
             ) from None
 
     def write(self, state: State) -> None:
-        """Leave a state, whole or not at all."""
+        """Leave a state, whole or not at all.
+
+        Raises
+        ------
+        ServingError
+            If it can't be written.
+        """
         fresh = self.path / "state.new"
-        fresh.write_bytes(TypeAdapter(State).dump_json(state, indent=1))
-        fresh.chmod(0o600)
-        fresh.replace(self.path / "state.json")
+        with self.writing():
+            fresh.write_bytes(TypeAdapter(State).dump_json(state, indent=1))
+            fresh.chmod(0o600)
+            fresh.replace(self.path / "state.json")
 
     def note(self, event: str, message: str, *, warning: bool = False) -> None:
-        """Write a line into the log, which the servers write into as well."""
+        """Write a line into the log, which the servers write into as well; where there is no room for it, there is none."""
         now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         line = {"time": now, "level": "warning" if warning else "info", "event": event, "message": message}
-        log = self.open_log()
-        try:
-            os.write(log, (json.dumps(line) + "\n").encode())
-        finally:
-            os.close(log)
+        with contextlib.suppress(OSError, ServingError):
+            log = self.open_log()
+            try:
+                os.write(log, (json.dumps(line) + "\n").encode())
+            finally:
+                os.close(log)
 
     def open_log(self) -> int:
         """Descriptor that adds to the log, whoever else does."""
-        return os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with self.writing():
+            return os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def trim_log(self) -> None:
         """Set a long log aside. Its writers go on in the same file, from its start: they need not know."""

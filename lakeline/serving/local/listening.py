@@ -14,6 +14,9 @@ HOST = "127.0.0.1"
 
 BACKLOG = 2048
 
+_FIRST, _LAST = 1024, 65536
+"""Ports of users."""
+
 
 def listen(port: int, model: str) -> socket.socket:
     """Listen to a port that nobody else listens to; 0: any.
@@ -21,7 +24,7 @@ def listen(port: int, model: str) -> socket.socket:
     Raises
     ------
     ServingError
-        If it is taken, or not for this user: says what to do.
+        If it is taken, not for this user, or can't be had for another reason: says what to do.
     """
     listener = _socket()
     try:
@@ -30,20 +33,30 @@ def listen(port: int, model: str) -> socket.socket:
     except OSError as error:
         listener.close()
         if error.errno not in (errno.EADDRINUSE, errno.EACCES):
-            raise
+            raise ServingError(f"{model}: port {port} of this machine can't be listened to: {error.strerror}.") from error
         why = (
             "is in use by another program, or by the servers of another model"
             if error.errno == errno.EADDRINUSE
             else "is not for this user"
         )
+        other = _free(port)
         raise ServingError(
-            f"{model}: port {port} of this machine {why}. Choose another: lakeline serve {model} --port {port + 1}, "
-            f"or LAKELINE_SERVING_PORT={port + 1} for what pipelines start. It is remembered."
+            f"{model}: port {port} of this machine {why}. Free it, or choose another: lakeline serve {model} --port {other}, "
+            f"or LAKELINE_SERVING_PORT={other} for what pipelines start. It is remembered."
         ) from error
     # From here on the port can be shared, by processes of this user that ask for it: a supervisor that comes after this one, see `join`.
     # Set before, two supervisors that start at the same time would share it without knowing.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     return listener
+
+
+def _free(port: int) -> int:
+    """Next port that would do now."""
+    for other in range(max(port + 1, _FIRST), _LAST):
+        with _socket() as tried, contextlib.suppress(OSError):
+            tried.bind((HOST, other))
+            return other
+    return _FIRST
 
 
 def join(port: int) -> socket.socket | None:

@@ -64,8 +64,9 @@ class LocalSite:
     @contextlib.contextmanager
     def hold(self, model: str, holder: str) -> Generator[None]:
         """Keep everyone else from changing what serves a model. The lock is the kernel's: a holder that is killed holds it no more."""
-        path = Folder(model).make().path / "hold.lock"
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        folder = Folder(model).make()
+        with folder.writing():
+            lock = os.open(folder.path / "hold.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -75,7 +76,8 @@ class LocalSite:
                     f"{model}: what serves it is being changed by {who}. Let that end, or end it, then run the same command again."
                 ) from None
             os.ftruncate(lock, 0)
-            os.pwrite(lock, f"{holder} (process {os.getpid()}, since {time.strftime('%H:%M:%S')})".encode(), 0)
+            with contextlib.suppress(OSError):  # who else wants it is told of somebody, then
+                os.pwrite(lock, f"{holder} (process {os.getpid()}, since {time.strftime('%H:%M:%S')})".encode(), 0)
             yield
             os.ftruncate(lock, 0)
         finally:
@@ -96,19 +98,11 @@ class LocalSite:
 
     def roll_out(self, release: Release, serving: Serving) -> None:
         """Have a release serve as its variant, in place of what does; returns when the servers before it are gone."""
-        folder = Folder(release.model)
-        files = files_of(folder, release)
-        arm = folder.read().arms[release.variant]
-        workers = self._workers or (arm.served.workers if arm.served else 1)
-        asked = {
-            "do": "roll_out",
-            "plan": asdict(Plan(release, str(files), workers, serving.deadline)),
-            "settings": environment_of_servers(),
-            "port": 0 if release.variant == "challenger" else self._wanted_port(arm.port),
-        }
-        ask(folder, asked, serving.deadline + PATIENCE + _SLACK)
-        plans = [plan for arm in folder.read().arms.values() for plan in (arm.wanted, arm.served) if plan]
-        trim(folder, [plan.files for plan in plans])
+        self._roll_out(release, serving)
+
+    def go_back(self, release: Release, serving: Serving) -> None:
+        """Have a release serve that did before; of its servers, those that still do are left as they are."""
+        self._roll_out(release, serving, keep=True)
 
     def settled(self, release: Release, serving: Serving) -> bool:
         """Whether a release's servers are up, with today's settings, and a supervisor looks after them."""
@@ -179,6 +173,23 @@ class LocalSite:
         supervisor, foreground = (found.pid if found and alive(found) else None for found in (state.supervisor, state.foreground))
         variants = {variant: _told(arm) for variant, arm in state.arms.items() if arm.wanted or _there(arm)}
         return {"model": model, "supervisor": supervisor, "foreground": foreground, "log": str(folder.log), "variants": variants}
+
+    def _roll_out(self, release: Release, serving: Serving, *, keep: bool = False) -> None:
+        folder = Folder(release.model)
+        arm = folder.read().arms[release.variant]
+        still = arm.served if keep and arm.served and arm.served.release.same_model == release.same_model else None
+        files = still.files if still else files_of(folder, release)
+        workers = self._workers or (arm.served.workers if arm.served else 1)
+        asked = {
+            "do": "roll_out",
+            "plan": asdict(Plan(release, str(files), workers, serving.deadline)),
+            "settings": environment_of_servers(),
+            "port": 0 if release.variant == "challenger" else self._wanted_port(arm.port),
+            "keep": keep,
+        }
+        ask(folder, asked, serving.deadline + PATIENCE + _SLACK)
+        plans = [plan for arm in folder.read().arms.values() for plan in (arm.wanted, arm.served) if plan]
+        trim(folder, [plan.files for plan in plans])
 
     def _withdraw(self, model: str, variants: tuple[Variant, ...]) -> None:
         folder = Folder(model)

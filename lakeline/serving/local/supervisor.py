@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from lakeline.errors import LakelineError, RolloutFailed
+from lakeline.errors import LakelineError, ServingError, VersionFailed
 from lakeline.serving.local.arm import Arm
 from lakeline.serving.local.child import Child
 from lakeline.serving.local.folder import PREDICTIONS, Folder, Plan
@@ -58,6 +58,7 @@ class Supervisor:
         self._clients: set[asyncio.StreamWriter] = set()
         self._attending: set[asyncio.StreamWriter] = set()
         self._stopped = asyncio.Event()
+        self._unsaved: ServingError | None = None
 
     async def run(self, ready: int) -> None:
         """Serve until nothing is wanted any more, or until told to end.
@@ -66,6 +67,11 @@ class Supervisor:
         ----------
         ready
             Descriptor on which to say that clients can come.
+
+        Raises
+        ------
+        ServingError
+            If its state can't be written.
         """
         listener = control(str(self._folder.path))
         self._state.socket = listener.getsockname()
@@ -76,8 +82,9 @@ class Supervisor:
         for arm in self._arms.values():
             arm.restore(self._environment(os.environ))
         self._save()
+        self._check_saved()  # nobody would find it
         server = await asyncio.start_unix_server(self._client, sock=listener, limit=_REQUEST)
-        os.write(ready, b"ready\n")
+        os.write(ready, b"{}\n")
         os.close(ready)
         await self._watch()
         server.close()
@@ -96,6 +103,8 @@ class Supervisor:
             busy = self._clients - self._attending or self._trials or not all(arm.idle for arm in self._arms.values())
             quiet = 0.0 if busy else quiet + _LOOK
             looks += 1
+            if self._unsaved:
+                self._save()
             if looks % _LOOKS_AT_LOG == 0:
                 self._folder.trim_log()
 
@@ -110,8 +119,10 @@ class Supervisor:
         except Exception as error:
             if not isinstance(error, LakelineError):
                 self._note("Error", f"{type(error).__name__}: {error}", True)
+            if isinstance(error, OSError):
+                error = ServingError(f"{self._folder.model}: a server can't be started here: {error.strerror or error}.")
             with contextlib.suppress(ConnectionError):
-                await _tell(writer, {"error": str(error) or type(error).__name__, "kind": type(error).__name__})
+                await _tell(writer, _told(error))
         finally:
             self._clients.discard(writer)
             writer.close()
@@ -119,8 +130,10 @@ class Supervisor:
     async def _answer(self, asked: Mapping[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         match asked["do"]:
             case "roll_out":
+                self._check_saved()  # a supervisor after this one must know what it finds
                 plan = _PLAN.validate_python(asked["plan"])
-                await self._arms[plan.release.variant].roll_out(plan, self._environment(asked["settings"]), asked["port"])
+                arm, settings = self._arms[plan.release.variant], self._environment(asked["settings"])
+                await arm.roll_out(plan, settings, asked["port"], keep=asked.get("keep", False))
                 await _tell(writer, {})
             case "compare":
                 plan = _PLAN.validate_python(asked["plan"])
@@ -129,11 +142,12 @@ class Supervisor:
                 await asyncio.gather(*(self._arms[variant].withdraw() for variant in asked["variants"]))
                 await _tell(writer, {})
             case "trial":
+                self._check_saved()
                 await self._trial(_PLAN.validate_python(asked["plan"]), self._environment(asked["settings"]), reader, writer)
             case "attend":
                 await self._attend(Identity(**asked["process"]), reader, writer)
             case _:
-                raise RolloutFailed(f"the supervisor is of another version of Lakeline. End it: lakeline serve {self._folder.model} --stop")
+                raise ServingError(f"the supervisor is of another version of Lakeline. End it: lakeline serve {self._folder.model} --stop")
 
     async def _trial(self, plan: Plan, settings: Mapping[str, str], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Run a server apart from all traffic for as long as the client stays, which a client that is killed doesn't."""
@@ -149,7 +163,7 @@ class Supervisor:
                 if gone.done():
                     return
                 if not ready.done():
-                    raise RolloutFailed(f"it isn't ready after {plan.deadline} s. Log: {self._folder.log}")
+                    raise VersionFailed(f"it isn't ready after {plan.deadline} s. Log: {self._folder.log}")
                 await ready
                 await _tell(writer, {"url": f"http://{HOST}:{listener.getsockname()[1]}"})
                 await gone
@@ -181,12 +195,29 @@ class Supervisor:
         for variant, arm in self._arms.items():
             self._state.arms[variant] = replace(arm.state, servers=arm.servers)
         self._state.trials = [child.server.process for child in self._trials]
-        self._folder.write(self._state)
+        try:
+            self._folder.write(self._state)
+            self._unsaved = None
+        except ServingError as error:  # what serves goes on; it is written as soon as that can be
+            if not self._unsaved:
+                self._note("Unsaved", str(error), True)
+            self._unsaved = error
+
+    def _check_saved(self) -> None:
+        """Raise if the state can't be written: nothing is begun then."""
+        self._save()
+        if self._unsaved:
+            raise self._unsaved
 
     def _note(self, event: str, message: str, warning: bool) -> None:
         self._folder.note(event, message, warning=warning)
         for writer in self._attending:
             writer.write(json.dumps({"event": event, "message": message, "warning": warning}).encode() + b"\n")
+
+
+def _told(error: Exception) -> dict[str, Any]:
+    """What a client raises again."""
+    return {"error": str(error) or type(error).__name__, "kind": type(error).__name__}
 
 
 async def _tell(writer: asyncio.StreamWriter, said: Mapping[str, Any]) -> None:
@@ -216,13 +247,19 @@ def main(model: str, ready: int) -> None:
     """
     if os.fork():  # who asked for a supervisor sees this process end, and has no child to look after
         os._exit(0)
-    folder = Folder(model).make()
-    lock = os.open(folder.path / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return
-    asyncio.run(Supervisor(folder).run(ready))
+        folder = Folder(model).make()
+        with folder.writing():
+            lock = os.open(folder.path / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        asyncio.run(Supervisor(folder).run(ready))
+    except LakelineError as error:
+        with contextlib.suppress(OSError):  # it has been said that it runs
+            os.write(ready, json.dumps(_told(error)).encode() + b"\n")
+        raise SystemExit(1) from None
 
 
 if __name__ == "__main__":

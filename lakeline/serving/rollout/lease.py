@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 DURATION = 60
 """Seconds without a sign of life after which a Lease is anybody's."""
+WAITS = "lakeline.dev/waits-for"
+"""Annotation: what the holder waits for, if it is room."""
 EVERY = 15.0
 _LOOKS = 5
 
@@ -32,6 +34,7 @@ class Lease:
         self._seen = time.monotonic()
         self._over = threading.Event()
         self._taken = ""
+        self._waits = ""
 
     def check(self) -> None:
         """Raise if it isn't ours any more: somebody took it over after we gave no sign of life for too long.
@@ -68,11 +71,19 @@ class Lease:
                 return
         raise ServingError(f"{self._model}: too many want to change what serves it at once. Try again.")
 
+    def waits(self, what: str) -> None:
+        """Say what its holder waits for, to whoever wants it; empty if it waits for nothing any more."""
+        if what != self._waits:
+            self._waits = what
+            with suppress(ServingError):  # the next sign of life says it
+                self._renew()
+
     def release(self) -> None:
         """Let go of it, if it is still ours."""
         found = self._api.get("Lease", self._name)
         if found and found["spec"].get("holderIdentity") == self._holder:
             found["spec"] |= {"holderIdentity": "", "renewTime": _written(self._api.now())}
+            _say(found, "")
             with suppress(Conflict):
                 self._api.replace(found)
 
@@ -80,18 +91,24 @@ class Lease:
         """Give signs of life until told that it's over."""
         while not self._over.wait(EVERY):
             with suppress(ServingError):  # Conflict as well: the next look says whose it is
-                found = self._api.get("Lease", self._name)
-                holder = found["spec"].get("holderIdentity") if found else None
-                if found is None or holder != self._holder:
-                    self._taken = str(holder or "somebody")
-                    return
-                found["spec"]["renewTime"] = _written(self._api.now())
-                self._api.replace(found)
-                self._seen = time.monotonic()
+                self._renew()
+            if self._taken:
+                return
 
     def end(self) -> None:
         """Have `keep` return."""
         self._over.set()
+
+    def _renew(self) -> None:
+        found = self._api.get("Lease", self._name)
+        holder = found["spec"].get("holderIdentity") if found else None
+        if found is None or holder != self._holder:
+            self._taken = str(holder or "somebody")
+            return
+        found["spec"]["renewTime"] = _written(self._api.now())
+        _say(found, self._waits)
+        self._api.replace(found)
+        self._seen = time.monotonic()
 
     def _new(self, now: datetime) -> Object:
         metadata = {"name": self._name, "labels": names.labels(self._model)}
@@ -106,10 +123,13 @@ class Lease:
             renewed = datetime.fromisoformat(spec["renewTime"])
             if now < renewed + timedelta(seconds=spec["leaseDurationSeconds"]):
                 since = datetime.fromisoformat(spec["acquireTime"])
+                what = found["metadata"].get("annotations", {}).get(WAITS, "")
+                waits = f" It waits for room: {what.rstrip('.')}." if what else ""
                 raise DeploymentUnderWay(
                     f"{self._model}: {holder} has been changing what serves it since {since:%Y-%m-%d %H:%M:%S} UTC "
-                    f"(last sign of life {max(0, round((now - renewed).total_seconds()))} s ago). Try again when that has ended."
+                    f"(last sign of life {max(0, round((now - renewed).total_seconds()))} s ago).{waits} Try again when that has ended."
                 )
+        _say(found, "")
         spec |= {"holderIdentity": self._holder, "renewTime": _written(now), "leaseDurationSeconds": DURATION}
         if holder != self._holder:
             spec |= {"acquireTime": _written(now), "leaseTransitions": spec.get("leaseTransitions", 0) + 1}
@@ -129,6 +149,13 @@ def held(api: Api, model: str, holder: str) -> Generator[Lease]:
         lease.end()
         thread.join()
         lease.release()
+
+
+def _say(lease: Object, waits: str) -> None:
+    annotations: dict[str, str] = lease["metadata"].setdefault("annotations", {})
+    annotations.pop(WAITS, None)
+    if waits:
+        annotations[WAITS] = waits
 
 
 def _written(time: datetime) -> str:

@@ -21,13 +21,15 @@ _BUSY = 70
 """Percent of the processor that servers ask for, above which there will be more of them."""
 
 
-def deployment(release: Release, serving: Serving, where: pod.Where, previous: str) -> Object:
+def deployment(release: Release, serving: Serving, where: pod.Where, previous: str, dispensable: int = 0) -> Object:
     """Deployment of a release. The number of its pods is the autoscaler's to say.
 
     Parameters
     ----------
     previous
         Version that served before this one; empty if none did.
+    dispensable
+        Pods of other templates that needn't be kept until there are new ones in their place.
     """
     return _object("apps/v1", "Deployment", names.own(release.model, release.variant), release.model, release.variant) | {
         "metadata": {
@@ -37,7 +39,7 @@ def deployment(release: Release, serving: Serving, where: pod.Where, previous: s
         },
         "spec": {
             "selector": {"matchLabels": names.selector(release.model, release.variant)},
-            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "25%"}},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": dispensable, "maxSurge": "25%"}},
             "progressDeadlineSeconds": serving.deadline,
             "revisionHistoryLimit": _KEPT,
             "template": pod.template(release, serving, where),

@@ -23,6 +23,7 @@ MLFLOW_SECRET, TOKEN_SECRET, PREDICTIONS_SECRET = "serving-mlflow", "lakeline-se
 FETCH, SERVE = "fetch", "server"
 """Names of the two containers."""
 
+_PREDICTIONS = "LAKELINE_SERVE_PREDICTIONS"
 _FOLDER = "/model"
 _LEAVING = 5
 """Seconds until every node and gateway has taken a pod that ends out of its list."""
@@ -42,6 +43,13 @@ class Where:
         """Read it."""
         settings = get_settings()
         return cls(settings.serving_image, settings.predictions or "")
+
+    @classmethod
+    def of_pod(cls, pod: Object) -> Where:
+        """Read what a pod was made with."""
+        (server,) = [each for each in pod["spec"]["containers"] if each["name"] == SERVE]
+        told = {each["name"]: each.get("value", "") for each in server["env"]}
+        return cls(server["image"], told.get(_PREDICTIONS, ""))
 
 
 def template(release: Release, serving: Serving, where: Where) -> Object:
@@ -83,7 +91,7 @@ def server(release: Release, serving: Serving, where: Where) -> Object:
             {"name": "LAKELINE_SERVE_HOST", "value": "0.0.0.0"},  # noqa: S104 (its policy says who reaches it)
             {"name": "LAKELINE_SERVE_PORT", "value": str(names.PORT)},
             {"name": "LAKELINE_SERVE_AUTH", "value": "token"},
-            {"name": "LAKELINE_SERVE_PREDICTIONS", "value": where.predictions},
+            {"name": _PREDICTIONS, "value": where.predictions},
             {"name": "LAKELINE_SERVE_TOKEN", **_of_secret(TOKEN_SECRET, "LAKELINE_SERVING_TOKEN", rename=True)},
             _of_config("AWS_ENDPOINT_URL", optional=True),
         ],

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+import sys
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from lakeline.errors import ServingError
 from lakeline.serving.release import Release, Variant
 from lakeline.serving.rollout import health, lease, names, objects, pod, wait
 from lakeline.serving.rollout.api import Api, Object, in_cluster
@@ -78,8 +80,10 @@ class KubernetesSite:
 
         Raises
         ------
+        VersionFailed
+            If it doesn't become ready by the version's fault.
         RolloutFailed
-            If it doesn't become ready.
+            If it doesn't for another reason.
         """
         self._check(release.model)
         self._api.apply(self._policy(release.model))
@@ -93,7 +97,9 @@ class KubernetesSite:
         metadata = template["metadata"] | {"name": name, "labels": labels}
         self._api.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
         try:
-            yield wait.started(self._api, release, name, serving.deadline, lambda: self._check(release.model))
+            with self._waiting(release) as lacking:
+                url = wait.started(self._api, release, name, serving.deadline, lambda: self._check(release.model), lacking)
+            yield url
         finally:
             self._end_trials(release.model)
 
@@ -102,22 +108,36 @@ class KubernetesSite:
 
         Raises
         ------
+        VersionFailed
+            If one of its pods can't come up by the version's fault, or runs and isn't ready within the deadline.
         RolloutFailed
-            If one of its pods can't come up, they aren't ready within the deadline, or the gateway doesn't take the route.
+            If they can't for another reason, such as want of room, or the gateway doesn't take the route.
         """
-        model, variant = release.model, release.variant
-        self._check(model)
-        before = self._api.get("Deployment", names.own(model, variant))
-        made = objects.deployment(release, serving, pod.Where.of_settings(), _previous(before, release))
-        rollout = objects.rollout_of(made)
-        self._end(release, rollout)
-        for each in self._around(model, variant):
-            self._api.apply(each)
-        self._forget_policy(model)
-        weight = self._sharing.weight(model)
-        self._sharing.lead(model, weight)  # a gateway that doesn't take the route says so before anything serves anew
-        least = self._sharing.scale(self._api.apply(made), weight)
-        wait.rolled_out(self._api, release, rollout, least, serving.deadline, lambda: self._check(model))
+        with self._waiting(release) as lacking:
+            self._roll_out(release, serving, pod.Where.of_settings(), lacking)
+
+    def go_back(self, release: Release, serving: Serving) -> None:
+        """Have a release serve that did before, by the pods of its that still serve and as many more as there are to be.
+
+        What failed is scaled down first where one of those serves, or where there is no room for another: but for one pod, lest nobody
+        answers, if there are two or more. Parameters and errors are those of `roll_out`.
+        """
+        still = self._still_serving(release)
+        where = next((where for where in map(pod.Where.of_pod, still) if self._made(release, serving, where) in map(_rollout, still)), None)
+        yielded = bool(still)
+
+        with self._waiting(release) as lacking:
+
+            def make_room(why: str) -> None:
+                nonlocal yielded
+                lacking(why)
+                if not yielded:
+                    yielded = True
+                    self._apply(release, serving, where or pod.Where.of_settings(), yields=True)
+
+            self._roll_out(release, serving, where or pod.Where.of_settings(), make_room, yields=yielded)
+        if yielded:
+            self._apply(release, serving, where or pod.Where.of_settings())
 
     def settled(self, release: Release, serving: Serving) -> bool:
         """Whether the template is the one that would be made now, what belongs to the Deployment is there, and its pods serve."""
@@ -179,6 +199,57 @@ class KubernetesSite:
             }
         )
 
+    def _roll_out(
+        self, release: Release, serving: Serving, where: pod.Where, lacking: Callable[[str], None], *, yields: bool = False
+    ) -> None:
+        model, variant = release.model, release.variant
+        self._check(model)
+        rollout = self._made(release, serving, where)
+        self._end(release, rollout)
+        for each in self._around(model, variant):
+            self._api.apply(each)
+        self._forget_policy(model)
+        weight = self._sharing.weight(model)
+        self._sharing.lead(model, weight)  # a gateway that doesn't take the route says so before anything serves anew
+        least = self._sharing.scale(self._apply(release, serving, where, yields=yields), weight)
+        wait.rolled_out(self._api, release, rollout, least, serving.deadline, lambda: self._check(model), lacking)
+
+    def _apply(self, release: Release, serving: Serving, where: pod.Where, *, yields: bool = False) -> Object:
+        """Apply a release's Deployment; if it `yields`, all pods of another template but one may be gone before its own are ready."""
+        before = self._api.get("Deployment", names.own(release.model, release.variant))
+        most = before["spec"].get("replicas", 1) if before else 1
+        dispensable = max(1, most - 1) if yields else 0
+        return self._api.apply(objects.deployment(release, serving, where, _previous(before, release), dispensable))
+
+    def _made(self, release: Release, serving: Serving, where: pod.Where) -> str:
+        """Label of the pods that a release would have."""
+        return objects.rollout_of(objects.deployment(release, serving, where, ""))
+
+    def _still_serving(self, release: Release) -> list[Object]:
+        own = names.selector(release.model, release.variant) | {names.VERSION: str(release.version)}
+        return [each for each in self._api.find("Pod", own) if health.ready(each)]
+
+    @contextmanager
+    def _waiting(self, release: Release) -> Generator[Callable[[str], None]]:
+        """Give what is called with what a release waits for: says it in the step's log, by an event, and to whom is refused the lock."""
+        model, said = release.model, ""
+
+        def lacking(why: str) -> None:
+            nonlocal said
+            if model in self._leases:
+                self._leases[model].waits(why)
+            if not said:
+                print(f"lakeline: {model} version {release.version} waits for room. {why}", file=sys.stderr, flush=True)
+                with suppress(ServingError):
+                    self.tell(model, "WaitsForRoom", f"version {release.version}: {why}", warning=True)
+            said = why
+
+        try:
+            yield lacking
+        finally:
+            if said and model in self._leases:
+                self._leases[model].waits("")
+
     def _check(self, model: str) -> None:
         """Raise if the Lease that we hold is ours no more."""
         if model in self._leases:
@@ -208,6 +279,10 @@ class KubernetesSite:
         """End the pods of trials: one at a time, so that any other is what a killed run left."""
         for each in self._api.find("Pod", names.selector(model, _TRIAL)):
             self._api.delete("Pod", each["metadata"]["name"], grace=1)
+
+
+def _rollout(pod: Object) -> str:
+    return pod["metadata"]["labels"].get(names.ROLLOUT, "")
 
 
 def _previous(before: Object | None, release: Release) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from lakeline.errors import RolloutFailed
+from lakeline.errors import RolloutFailed, VersionFailed
 from lakeline.serving.rollout import health, names, objects
 
 if TYPE_CHECKING:
@@ -19,7 +19,9 @@ HEARD = 1.0
 """Seconds that nodes and gateways may take to hear of a change of a Service's pods."""
 
 
-def rolled_out(api: Api, release: Release, rollout: str, least: int, deadline: float, check: Callable[[], None]) -> None:
+def rolled_out(
+    api: Api, release: Release, rollout: str, least: int, deadline: float, check: Callable[[], None], lacking: Callable[[str], None]
+) -> None:
     """Wait until a release's pods serve in place of all others.
 
     Parameters
@@ -32,11 +34,15 @@ def rolled_out(api: Api, release: Release, rollout: str, least: int, deadline: f
         Seconds.
     check
         Raises when we may not go on.
+    lacking
+        Called at each look with what it waits for, while that is room for a pod.
 
     Raises
     ------
+    VersionFailed
+        If a pod can't come up by the version's fault, or has run and isn't ready when the time is over: says why.
     RolloutFailed
-        If a pod can't come up, or the time is over: says why.
+        If it can't for another reason.
     """
     name, end = names.own(release.model, release.variant), time.monotonic() + deadline
     while True:
@@ -48,11 +54,10 @@ def rolled_out(api: Api, release: Release, rollout: str, least: int, deadline: f
         if _complete(found, least) and _alone(api, release.model, release.variant, pods):
             time.sleep(HEARD)
             return
-        why = next(filter(None, (health.final(pod, api.now()) for pod in pods)), None)
-        if why:
-            raise _failed(release, why)
-        if time.monotonic() > end:
-            raise _failed(release, _late(found, pods, deadline))
+        _give_up(api, release, pods, found, deadline, over=time.monotonic() > end)
+        scarce = [each.why for each in map(health.trouble, pods) if each and each.room] or [health.refused(found)]
+        if scarce[0]:
+            lacking(scarce[0])
         time.sleep(EVERY)
 
 
@@ -67,14 +72,8 @@ def serves(api: Api, release: Release, deployment: Object, least: int) -> bool:
     )
 
 
-def started(api: Api, release: Release, pod: str, deadline: float, check: Callable[[], None]) -> str:
-    """Wait until a pod on its own serves; its address.
-
-    Raises
-    ------
-    RolloutFailed
-        If it can't come up, or the time is over: says why.
-    """
+def started(api: Api, release: Release, pod: str, deadline: float, check: Callable[[], None], lacking: Callable[[str], None]) -> str:
+    """Wait until a pod on its own serves; its address. Parameters and errors are those of `rolled_out`."""
     end = time.monotonic() + deadline
     while True:
         check()
@@ -84,11 +83,10 @@ def started(api: Api, release: Release, pod: str, deadline: float, check: Callab
         if health.ready(found):
             ip = found["status"]["podIP"]
             return f"http://{f'[{ip}]' if ':' in ip else ip}:{names.PORT}"
-        why = health.final(found, api.now())
-        if why:
-            raise _failed(release, why)
-        if time.monotonic() > end:
-            raise _failed(release, _late(None, [found], deadline))
+        _give_up(api, release, [found], None, deadline, over=time.monotonic() > end)
+        scarce = health.trouble(found)
+        if scarce and scarce.room:
+            lacking(scarce.why)
         time.sleep(EVERY)
 
 
@@ -120,14 +118,21 @@ def _alone(api: Api, model: str, variant: Variant, pods: list[Object]) -> bool:
     return bool(behind) and behind <= {pod["metadata"]["name"] for pod in pods}
 
 
-def _late(deployment: Object | None, pods: list[Object], deadline: float) -> str:
-    said = [found.why for found in map(health.trouble, pods) if found]
-    if not said and deployment:
-        said = list(filter(None, [health.refused(deployment)]))
+def _give_up(api: Api, release: Release, pods: list[Object], deployment: Object | None, deadline: float, *, over: bool) -> None:
+    """Raise if one of a release's pods never comes up, or the time is over."""
+    now = api.now()
+    for found in filter(None, (health.final(pod, now) for pod in pods)):
+        raise _failed(release, found.why, own=found.own)
+    if not over:
+        return
+    late = [found for found in (health.late(pod, now, deadline) for pod in pods) if found]
+    refused = health.refused(deployment) if deployment else None
+    said = [found.why for found in late] or [refused or ("others still answer in their place" if pods else "it has no pod")]
     ready = sum(map(health.ready, pods))
-    reason = "; ".join(dict.fromkeys(said)) or "its server runs, but doesn't say that it is ready" if pods or said else "it has no pod"
-    return f"not ready after {deadline:.0f} s ({ready} of {len(pods)} pods are): {reason}"
+    why = f"not ready after {deadline:.0f} s ({ready} of {len(pods)} pods are): {'; '.join(dict.fromkeys(said))}"
+    raise _failed(release, why, own=any(found.own for found in late))
 
 
-def _failed(release: Release, why: str) -> RolloutFailed:
-    return RolloutFailed(f"{release.model} version {release.version} doesn't come up as {release.variant}: {why}")
+def _failed(release: Release, why: str, *, own: bool = False) -> RolloutFailed:
+    kind = VersionFailed if own else RolloutFailed
+    return kind(f"{release.model} version {release.version} doesn't come up as {release.variant}: {why}")

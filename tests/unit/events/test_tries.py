@@ -1,5 +1,7 @@
 """A deployment that something stopped is tried again, one whose version failed is not, and none begins before another's end."""
 
+from datetime import timedelta
+
 import pytest
 
 from lakeline.errors import EventsError
@@ -10,7 +12,9 @@ from tests.kubeflow import Kubeflow
 from tests.unit.events.models import Model
 
 
-def test_deployment_that_something_stopped_is_tried_three_times(model: Model, pipelines_server: Kubeflow):
+def test_deployment_that_something_stopped_is_tried_three_times_and_then_once_an_hour(
+    model: Model, pipelines_server: Kubeflow, monkeypatch: pytest.MonkeyPatch
+):
     """A version that fails loses the alias: where it hasn't, something else was in the way. Trainings in between change nothing."""
     model.move(2)
     run = str(deployments.on_alias(model.told(2)).run_id)
@@ -27,6 +31,8 @@ def test_deployment_that_something_stopped_is_tried_three_times(model: Model, pi
 
     assert list(deployments.catch_up(0)) == []
     assert [run["display_name"] for run in pipelines_server.runs].count(f"deployment {model.name} 2") == 3
+    monkeypatch.setattr(deployments, "_PAUSE", timedelta(hours=-1))
+    assert [one.outcome for one in deployments.catch_up(0)] == ["started"]
 
 
 def test_run_that_is_being_cancelled_is_under_way(model: Model, pipelines_server: Kubeflow):

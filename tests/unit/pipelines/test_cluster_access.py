@@ -113,6 +113,20 @@ def test_whole_cluster_is_good(stand: Stand):
     assert "2.17.0" in found["Kubeflow Pipelines"][0][1]
 
 
+def test_who_changes_what_serves_and_waits_for_room_is_told_of(stand: Stand):
+    spec = {"holderIdentity": "run-7", "renewTime": "2026-01-01T00:00:00Z"}
+    lease = _object("Lease", "lakeline-serving", "prices", spec=spec)
+    lease["metadata"]["annotations"] = {"lakeline.dev/waits-for": "pod prices-production-1: Unschedulable: Insufficient cpu"}
+    stand([*_whole(), lease, _object("Lease", "lakeline-serving", "weather", spec={"holderIdentity": ""})])
+
+    code, found = _doctor()
+
+    assert code == 0
+    ((state, said),) = found["deployments"]
+    assert state == "note"
+    assert said.startswith("prices: run-7 (last sign of life 2026-01-01T00:00:00Z) waits for room: pod prices-production-1: Unschedulable")
+
+
 @pytest.mark.parametrize(
     ("policy", "said"), [("retryPolicy: OnError", "non-zero is never tried again"), ("limit: '2'", "pod is lost is not tried again")]
 )

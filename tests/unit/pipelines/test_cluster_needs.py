@@ -56,6 +56,13 @@ def test_every_step_has_settings_keys_a_limit_of_time_and_of_memory(documents: t
         assert container["env"] == [{"name": "LAKELINE_IMAGE", "value": container["image"]}]
 
 
+def test_steps_that_wait_for_servers_hold_no_processor_that_these_lack(documents: tuple[dict[str, Any], dict[str, Any]]):
+    for name, executor in documents[0]["deploymentSpec"]["executors"].items():
+        step = name.removeprefix("exec-").rstrip("-0123456789")
+        waits = step in {"resolve", "resolve-model", "preflight", "deploy", "start-experiment", "conclude-experiment", "record"}
+        assert executor["container"]["resources"]["resourceCpuRequest"] == ("10m" if waits else "250m"), step
+
+
 def test_what_writes_or_reads_what_changes_is_never_taken_from_the_cache(documents: tuple[dict[str, Any], dict[str, Any]]):
     for name, task in _tasks(documents[0]).items():
         cached = task["cachingOptions"].get("enableCache", False)

@@ -101,7 +101,7 @@ def test_what_was_seen_is_on_the_disk_whole(lake: Lake):
         assert again == Seen(path, "a" * 40, {"b": "c"}, {})
 
 
-def test_deployment_that_crashes_is_tried_three_times_and_then_given_up_aloud(lake: Lake, monkeypatch: pytest.MonkeyPatch):
+def test_deployment_that_crashes_is_tried_three_times_and_then_now_and_again_aloud(lake: Lake, monkeypatch: pytest.MonkeyPatch):
     runs: list[dict[str, Any]] = []
 
     def crash(pipeline: str, arguments: dict[str, Any], _: object) -> dict[str, Any]:
@@ -127,9 +127,12 @@ def test_deployment_that_crashes_is_tried_three_times_and_then_given_up_aloud(la
     assert "in 3 tries" not in first
     for said in (third, fourth):
         assert "version 3 has the alias production, and its deployment has come to no end in 3 tries" in said
-        assert "run-3/run.log. Then: lakeline run deployment --dataset flights" in said
+        assert "run-3/run.log. At once: lakeline run deployment --dataset flights" in said
     assert "Nothing new" not in fourth
     assert len(runs) == 3
-    client.set_registered_model_alias(lake.name, "production", "2")
-    assert "in 3 tries" not in watch()
+    monkeypatch.setattr("pipelines.watching.PAUSE", -1.0)
+    watch()
     assert len(runs) == 4
+    client.set_registered_model_alias(lake.name, "production", "2")
+    assert "tries" not in watch()
+    assert len(runs) == 5

@@ -7,7 +7,7 @@ import httpx
 import pandas as pd
 import pytest
 
-from lakeline.errors import RolloutFailed
+from lakeline.errors import RolloutFailed, VersionFailed
 from lakeline.serving.server import load as load_version
 from tests.unit.serving.models import NAME, foreign, made_here, settings
 
@@ -15,7 +15,7 @@ Caller = Callable[..., httpx.Client]
 
 
 def refusal(caller: Caller, folder: Path) -> str:
-    with pytest.raises(RolloutFailed) as refused:
+    with pytest.raises(VersionFailed) as refused:
         caller(folder)
     return str(refused.value)
 
@@ -53,6 +53,30 @@ def test_a_model_that_predicts_no_number_or_fails_is_not_served(caller: Caller, 
 
 def _fails(model_input: pd.DataFrame) -> list[float]:
     return [1 / (model_input["load"].iloc[0] - 1) if model_input["load"].iloc[0] != 1 else 1 // 0]
+
+
+@pytest.mark.parametrize(
+    ("error", "own"),
+    [
+        (MemoryError(), False),
+        (OSError(28, "No space left on device"), False),
+        (ConnectionRefusedError("the store of its tables"), False),
+        (ModuleNotFoundError("lightgbm"), True),
+        (FileNotFoundError(2, "No such file"), True),
+        (SystemExit(3), True),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_a_model_meets_while_it_predicts_is_its_fault_unless_it_is_the_places(tmp_path: Path, error: BaseException, own: bool):
+    def fails(model_input: pd.DataFrame) -> list[float]:
+        raise error
+
+    folder = foreign(tmp_path / "fails", fails, pd.DataFrame({"load": [1.0]}))
+
+    with pytest.raises(RolloutFailed, match="fails on its own example") as failed:
+        load_version(settings(folder))
+
+    assert isinstance(failed.value, VersionFailed) == own
 
 
 def test_a_model_that_cannot_be_read_is_not_served(caller: Caller, tmp_path: Path):

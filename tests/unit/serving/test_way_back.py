@@ -10,16 +10,15 @@ from typing import Any
 
 import pytest
 
-from lakeline.errors import DeploymentUnderWay, RegistryError, RolloutFailed
+from lakeline.errors import DeploymentUnderWay, RolloutFailed, UsageError, VersionFailed
 from lakeline.lake import open_lake
 from lakeline.registry import history, version_info
 from lakeline.registry.deployed import standing
 from lakeline.registry.moves import move_alias
 from lakeline.registry.store import connect
-from lakeline.serving import deployment
 from lakeline.serving.deployment import deploy, preflight, resolve
 from lakeline.serving.release import Release
-from lakeline.serving.rollout import sharing, site, wait
+from lakeline.serving.rollout import site, wait
 from lakeline.settings import get_settings
 from tests.unit.registry.conftest import NAME, SPEC, empty_store, store  # noqa: F401  # pyright: ignore[reportUnusedImport]  (fixtures)
 from tests.unit.serving.rollout.apiserver import ApiServer
@@ -97,7 +96,7 @@ def test_way_back_is_the_version_that_was_recorded_not_one_that_was_left_half_wa
     assert standing(NAME).pending
     model.cluster.controllers.fates["3"] = FAILS
 
-    with pytest.raises(RolloutFailed, match=r"no such table.* Now version 1 serves and has the alias again"):
+    with pytest.raises(VersionFailed, match=r"no such table.* Now version 1 serves and has the alias again"):
         deploy(model.release(model.add()))
 
     assert model.answering == {"1"}
@@ -128,7 +127,7 @@ def test_half_way_deployment_is_finished_when_its_alias_goes_back(model: Model):
     assert not standing(NAME).pending
 
 
-def test_way_back_that_finds_no_room_keeps_the_alias(model: Model):
+def test_version_that_was_the_last_to_serve_keeps_the_alias_where_it_fails_its_tries(model: Model):
     """Version 2 came half-way and is `previous` now: it never served, and is nothing to go back to."""
     model.kill(model.release(model.add()))
     put(1)
@@ -142,33 +141,9 @@ def test_way_back_that_finds_no_room_keeps_the_alias(model: Model):
     assert (standing(NAME).production, standing(NAME).pending) == (1, True)
 
 
-@pytest.mark.parametrize("missing", ["registry", "gateway"])
-def test_whatever_fails_after_the_rollout_began_is_rolled_back(model: Model, missing: str, monkeypatch: pytest.MonkeyPatch):
-    release = model.release(model.add())
-    if missing == "gateway":
-        model.cluster.gateway = True
-        model.cluster.controllers.accepted = False
-        monkeypatch.setenv("LAKELINE_SERVING_GATEWAY", "gateway/lakeline")
-        monkeypatch.setattr(sharing, "PATIENCE", 0.2)
-        get_settings.cache_clear()
-    else:
-
-        def away(*_: Any) -> None:
-            raise RegistryError("the registry is out of reach")
-
-        monkeypatch.setattr(deployment, "_try", away)
-
-    with pytest.raises(RolloutFailed, match="out of reach" if missing == "registry" else "has not taken the route"):
-        deploy(release)
-
-    assert model.answering == {"1"}
-    assert standing(NAME).production == 1
-    assert version_info(NAME, 2).tags["rolled_back_to"] == "1"
-
-
 def test_what_cannot_be_brought_back_is_said_and_stays_wanted(model: Model, monkeypatch: pytest.MonkeyPatch):
     def never(_: Any, release: Release, *__: Any) -> None:
-        raise RolloutFailed(f"no node has room for version {release.version}.")
+        raise (VersionFailed if release.version > 1 else RolloutFailed)(f"no node has room for version {release.version}.")
 
     monkeypatch.setattr(wait, "rolled_out", never)
 
@@ -224,7 +199,7 @@ def test_alias_that_moved_on_before_the_trial_is_left_alone(model: Model):
     put(1)
     moves = history(NAME)
 
-    with pytest.raises(RolloutFailed, match="has moved on from version 2"):
+    with pytest.raises(UsageError, match="has moved on from version 2"):
         preflight(release)
 
     assert history(NAME) == moves

@@ -1,8 +1,8 @@
 """A double of the server process: it starts in milliseconds, and does what it is told to, which a real one can't be brought to.
 
 Its arguments, its report and its end are those of `lakeline.serving.server`; it answers each connection with a line that says its version.
-LAKELINE_SERVE_RUN says how it misbehaves: `die` (without a report), `refuse` (with one), `hang` (never ready), `deaf` (to SIGTERM) or
-`crash` (soon after it was ready).
+LAKELINE_SERVE_RUN says how it misbehaves: `die`, `segfault` or `killed` (without a report), `refuse` (with one, of its own fault), `full`
+(with one, of its place's), `hang` (never ready), `deaf` (to SIGTERM) or `crash` (soon after it was ready).
 """
 
 import json
@@ -23,8 +23,11 @@ def main(fd: int, report: int) -> None:
         sys.exit(3)
     if told == "hang":
         time.sleep(600)
-    if told == "refuse":
-        os.write(report, json.dumps({"ready": False, "error": "it predicts nan"}).encode() + b"\n")
+    if told in {"segfault", "killed"}:
+        os.kill(os.getpid(), signal.SIGSEGV if told == "segfault" else signal.SIGKILL)
+    if told in {"refuse", "full"}:
+        why = ("it predicts nan", "VersionFailed") if told == "refuse" else ("no space left", "RolloutFailed")
+        os.write(report, json.dumps({"ready": False, "error": why[0], "kind": why[1]}).encode() + b"\n")
         sys.exit(1)
     listener = socket.socket(fileno=fd)
     listener.listen()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lakeline.errors import RolloutFailed, ServingError
+from lakeline.errors import RolloutFailed, ServingError, VersionFailed
 from lakeline.serving.local import arm as arm_module
 from lakeline.serving.local import child as child_module
 from lakeline.serving.local.arm import Arm
@@ -101,17 +101,23 @@ def test_one_version_takes_the_place_of_another_on_the_same_socket(stage: Stage)
 
 
 @pytest.mark.parametrize(
-    ("run", "deadline", "why"),
+    ("run", "deadline", "why", "kind"),
     [
-        ("refuse", 30, "^it predicts nan$"),
-        ("die", 30, r"the server ended with code 3 before it was ready: no module named modle\. Log: "),
-        ("hang", 1, r"it isn't ready after 1 s\. Log: "),
+        ("refuse", 30, "^it predicts nan$", VersionFailed),
+        ("segfault", 30, r"the server was killed by signal 11 before it was ready", VersionFailed),
+        ("hang", 1, r"it isn't ready after 1 s\. Log: ", VersionFailed),
+        ("full", 30, "^no space left$", RolloutFailed),
+        ("killed", 30, r"the server was killed by signal 9 before it was ready", RolloutFailed),
+        ("die", 30, r"the server ended with code 3 before it was ready: no module named modle\. Log: ", RolloutFailed),
     ],
 )
-def test_version_that_does_not_get_ready_leaves_nothing_and_changes_nothing(stage: Stage, run: str, deadline: int, why: str):
+def test_version_that_does_not_get_ready_leaves_nothing_and_changes_nothing(
+    stage: Stage, run: str, deadline: int, why: str, kind: type[RolloutFailed]
+):
     async def fail(arm: Arm) -> None:
-        with pytest.raises(RolloutFailed, match=why):
+        with pytest.raises(RolloutFailed, match=why) as failed:
             await arm.roll_out(stage.plan(1, run, 2, deadline), stage.settings, 0)
+        assert failed.type is kind
         assert (arm.servers, arm.idle) == ([], True)
         with pytest.raises(ConnectionRefusedError):
             await hear(arm)
@@ -127,6 +133,24 @@ def test_version_that_does_not_get_ready_leaves_nothing_and_changes_nothing(stag
         assert arm.state.problem.startswith("ferries version 3 doesn't serve: ")
 
     stage.play(fail)
+
+
+def test_way_back_needs_no_new_server_where_the_old_one_serves(stage: Stage):
+    """Not even where its settings are others by now, as after a change of the token: there may be no memory for one."""
+
+    async def back(arm: Arm) -> None:
+        await arm.roll_out(stage.plan(1), stage.settings, 0)
+        servers = arm.servers
+        with pytest.raises(RolloutFailed):
+            await arm.roll_out(stage.plan(2, "full"), stage.settings | {TOKEN: "sesame"}, 0)
+        assert arm.state.wanted
+        assert arm.state.wanted.release.version == 2
+
+        await arm.roll_out(stage.plan(1, "another"), stage.settings | {TOKEN: "sesame"}, 0, keep=True)
+
+        assert (arm.servers, arm.state.wanted, arm.state.problem) == (servers, stage.plan(1), None)
+
+    stage.play(back)
 
 
 def test_later_wish_ends_an_earlier_one_that_is_not_ready(stage: Stage):
@@ -239,16 +263,20 @@ def test_next_supervisor_takes_over_what_one_left_and_ends_no_stranger(stage: St
         stranger.wait()
 
 
-def test_port_that_somebody_has_is_named_with_what_to_do(stage: Stage):
+def test_port_that_somebody_has_is_named_with_one_that_is_free(stage: Stage):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
 
         async def open_it(arm: Arm) -> None:
-            with pytest.raises(
-                ServingError, match=rf"port {port} of this machine is in use .* --port {port + 1}, or LAKELINE_SERVING_PORT="
-            ):
+            with pytest.raises(ServingError, match=rf"port {port} of this machine is in use .* LAKELINE_SERVING_PORT=") as taken:
                 await arm.roll_out(stage.plan(1), stage.settings, port)
+            assert not isinstance(taken.value, RolloutFailed)
             assert arm.servers == []
+
+            advised = int(str(taken.value).partition("LAKELINE_SERVING_PORT=")[2].split()[0])
+            await arm.roll_out(stage.plan(1), stage.settings, advised)
+            assert await hear(arm) == "version 1"
+            await arm.withdraw()
 
         stage.play(open_it)
 

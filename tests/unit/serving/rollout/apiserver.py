@@ -5,7 +5,8 @@ kubernetes/serving does not allow; merges what is applied; and plays the control
 pods meet the fate that a test gives them.
 
 What it leaves out: a server-side apply knows one manager, takes away what it named before and doesn't now, and replaces lists as a
-whole. Defaults are not filled in. Pods come up at the next look. Nothing is scheduled and nothing runs.
+whole. Defaults are not filled in. Pods come up at the next look. Of scheduling there is a
+number of pods that find a node, and nothing runs.
 tests/cluster has the real thing.
 """
 

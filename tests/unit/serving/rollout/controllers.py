@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -21,15 +22,26 @@ def serves(pod: Object) -> None:
 
 def starts(pod: Object) -> None:
     """It runs, and never says that it is ready."""
-    pod["status"] = {"phase": "Running", "conditions": [{"type": kind, "status": "False"} for kind in ("ContainersReady", "Ready")]}
+    conditions = [{"type": kind, "status": "False"} for kind in ("ContainersReady", "Ready")]
+    running = {"name": "server", "restartCount": 0, "state": {"running": {"startedAt": pod["metadata"]["creationTimestamp"]}}}
+    pod["status"] = {"phase": "Running", "conditions": conditions, "containerStatuses": [running]}
 
 
-def crashes(message: str, container: str = "server", *, retry: bool = False, restarts: int = 1, reason: str = "Error") -> Fate:
-    """It ends with exit code 1 and last words as `lakeline.errors` writes them."""
+def crashes(
+    message: str,
+    container: str = "server",
+    *,
+    kind: str = "VersionFailed",
+    code: int = 1,
+    retry: bool = False,
+    restarts: int = 1,
+    reason: str = "Error",
+) -> Fate:
+    """It ends with last words as `lakeline.errors` writes them; without a message, with none."""
 
     def fate(pod: Object) -> None:
-        told = json.dumps({"type": "RegistryError", "message": message, "known": True, "retry": retry})
-        ended = {"terminated": {"exitCode": 1, "reason": reason, "message": told}}
+        told = json.dumps({"type": kind, "message": message, "known": True, "retry": retry}) if message else ""
+        ended = {"terminated": {"exitCode": code, "reason": reason, "message": told}}
         held = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}}
         never = pod["spec"].get("restartPolicy") == "Never"
         status = {"name": container, "restartCount": 0 if never else restarts}
@@ -61,6 +73,11 @@ def finds_no_node(pod: Object) -> None:
     pod["status"] = {"phase": "Pending", "conditions": [condition]}
 
 
+def evicted(pod: Object) -> None:
+    """Its node has thrown it out."""
+    pod["status"] = {"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."}
+
+
 class Controllers:
     """Bring pods to where the objects want them, one round at each look.
 
@@ -70,11 +87,17 @@ class Controllers:
         What becomes of the pods of a version (a label), if they don't serve.
     accepted
         What gateways say of routes.
+    room
+        Pods that find a node, those that end among them; None: any number.
+    quota
+        What the cluster says of more pods, if it allows none.
     """
 
     def __init__(self, objects: dict[tuple[str, str], Object], keep: Callable[[str, Object], Object]) -> None:
         self.fates: dict[str, Fate] = {}
         self.accepted = True
+        self.room: int | None = None
+        self.quota = ""
         self._objects = objects
         self._keep = keep
         self._made = 0
@@ -92,7 +115,7 @@ class Controllers:
             if "deletionTimestamp" in item["metadata"]:
                 self._ending(item)
                 continue
-            self.fates.get(item["metadata"]["labels"]["lakeline.dev/version"], serves)(item)
+            self._run(item)
         for item in self._of("deployments"):
             self._deployment(item)
         for item in self._of("services"):
@@ -113,24 +136,41 @@ class Controllers:
                 del self._objects[key]
 
     def _deployment(self, item: Object) -> None:
+        """One round of a rolling update."""
         wanted, template = item["spec"].get("replicas", 1), item["spec"]["template"]
+        rolling = item["spec"]["strategy"]["rollingUpdate"]
+        least, most = wanted - rolling["maxUnavailable"], wanted + math.ceil(wanted * int(rolling["maxSurge"].rstrip("%")) / 100)
         own = [each for each in self._of("pods") if each.get("owner") == item["metadata"]["name"] and _stays(each)]
         new = [each for each in own if each["metadata"]["labels"] == template["metadata"]["labels"]]
         old = [each for each in own if each not in new]
-        new += [self._pod(item["metadata"]["name"], template) for _ in range(wanted - len(new))]
+        lacking = min(wanted - len(new), most - len(own))
+        if not self.quota:
+            new += [self._pod(item["metadata"]["name"], template) for _ in range(lacking)]
         for each in new[wanted:]:
             end(each)
-        ready = [each for each in new[:wanted] if _ready(each)]
-        if len(ready) == wanted:  # none of the old ones is missed before
-            for each in old:
-                end(each)
-            old = []
+        new = new[:wanted]
+        ready = [each for each in (*new, *old) if _ready(each)]
+        dispensable = [each for each in old if not _ready(each)] + [each for each in old if _ready(each)][: max(0, len(ready) - least)]
+        for each in dispensable:
+            end(each)
+        old = [each for each in old if each not in dispensable]
+        refused = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": self.quota}
         item["status"] = {
             "observedGeneration": item["metadata"]["generation"],
-            "updatedReplicas": wanted,
-            "replicas": wanted + len(old),
-            "availableReplicas": len(ready) + len(old),
+            "updatedReplicas": len(new),
+            "replicas": len(new) + len(old),
+            "availableReplicas": sum(map(_ready, (*new, *old))),
+            "conditions": [refused] if self.quota and lacking > 0 else [],
         }
+
+    def _run(self, pod: Object) -> None:
+        """What becomes of a pod, once it has found a node."""
+        taken = sum(each.get("placed", False) for each in self._of("pods"))
+        if not pod.get("placed") and self.room is not None and taken >= self.room:
+            finds_no_node(pod)
+            return
+        pod["placed"] = True
+        self.fates.get(pod["metadata"]["labels"]["lakeline.dev/version"], serves)(pod)
 
     def _ending(self, pod: Object) -> None:
         """A pod that ends is there for a while, and its server ends well."""
@@ -142,7 +182,7 @@ class Controllers:
         self._made += 1
         metadata = copy.deepcopy(template["metadata"]) | {"name": f"{owner}-{self._made}"}
         pod = self._keep("pods", {"kind": "Pod", "metadata": metadata, "spec": copy.deepcopy(template["spec"]), "owner": owner})
-        self.fates.get(metadata["labels"]["lakeline.dev/version"], serves)(pod)
+        self._run(pod)
         return pod
 
     def _endpoints(self, service: Object) -> None:

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 
 from lakeline.data.servingspec import Serving
-from lakeline.errors import RolloutFailed, ServingError
+from lakeline.errors import RolloutFailed, ServingError, VersionFailed
 from lakeline.serving.release import Release
 from lakeline.serving.rollout.site import KubernetesSite
 from tests.unit.serving.rollout.apiserver import ApiServer
 from tests.unit.serving.rollout.conftest import SERVING
-from tests.unit.serving.rollout.controllers import Fate, crashes, finds_no_node, serves, starts, waits
+from tests.unit.serving.rollout.controllers import Fate, crashes, evicted, finds_no_node, serves, starts, waits
 
 Releases = Callable[..., Release]
 
@@ -94,37 +94,55 @@ def test_number_of_servers_is_the_autoscalers(cluster: ApiServer, site: Kubernet
     assert len(versions(cluster)) <= 3
 
 
-BAD: list[tuple[str, Fate, str]] = [
-    (
-        "crashes",
+OF_THE_VERSION: dict[str, tuple[Fate, str]] = {
+    "says so": (
         crashes("its example is predicted as 3.5, not 3.25"),
         "server ended with exit code 1: its example is predicted as 3.5, not 3.25",
     ),
-    ("has other files", crashes("its files have the digest abc", "fetch"), "fetch ended with exit code 1: its files have the digest abc"),
-    ("is too large", crashes("", reason="OOMKilled"), "killed for using more memory than it may"),
-    ("never finds its files", crashes("MLflow is out of reach", "fetch", retry=True, restarts=3), "MLflow is out of reach"),
-    ("never says it is ready", starts, r"not ready after 1 s \(0 of 2 pods are\): its server runs, but doesn't say that it is ready"),
-    ("finds no room", finds_no_node, "Insufficient cpu. Each server asks for cpu 250m and memory 512Mi.*serving.cpu"),
-]
+    "needs more memory than its spec gives it": (crashes("", code=137, reason="OOMKilled"), "killed for using more memory than it may"),
+    "crashes": (crashes("", code=139), "exit code 139"),
+    "is never ready": (starts, r"not ready after 1 s \(0 of 1 pods are\): pod .*: its server runs, but doesn't say that it is ready"),
+}
+
+OF_THE_PLACE: dict[str, tuple[Fate, str]] = {
+    "no room": (finds_no_node, "Insufficient cpu. Each server asks for cpu 250m and memory 512Mi.*serving.cpu"),
+    "no image": (waits("ErrImagePull", "connection refused"), "ErrImagePull: connection refused"),
+    "no Secret": (waits("CreateContainerConfigError", "secret not found"), "CreateContainerConfigError"),
+    "registry away": (crashes("MLflow is out of reach", "fetch", kind="RegistryError", retry=True, restarts=3), "MLflow is out of reach"),
+    "other files": (
+        crashes("its files have the digest abc", "fetch", kind="RegistryError"),
+        "fetch ended with exit code 1: its files have",
+    ),
+    "no disk on the node": (crashes("no space left", kind="RolloutFailed", retry=True, restarts=3), "no space left"),
+    "no token": (crashes("LAKELINE_SERVE_TOKEN isn't set", kind="UsageError"), "LAKELINE_SERVE_TOKEN isn't set"),
+    "killed": (crashes("", code=137), "exit code 137"),
+    "evicted": (evicted, "Evicted"),
+    "never started": (lambda pod: pod.update(status={"phase": "Pending"}), "hasn't been started yet"),
+}
 
 
-@pytest.mark.parametrize(("fate", "said"), [case[1:] for case in BAD], ids=[case[0] for case in BAD])
-def test_version_that_does_not_come_up_replaces_nothing(
-    fate: Fate, said: str, cluster: ApiServer, site: KubernetesSite, release: Releases, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("fate", [*OF_THE_VERSION, *OF_THE_PLACE])
+def test_version_that_does_not_come_up_replaces_nothing_and_whose_fault_that_is_is_told(
+    fate: str, cluster: ApiServer, site: KubernetesSite, release: Releases
 ):
     site.roll_out(release(1), SERVING)
-    cluster.controllers.fates["2"] = fate
+    before = cluster.named("pods")
+    cluster.controllers.fates["2"], said = (OF_THE_VERSION | OF_THE_PLACE)[fate]
+    kind = VersionFailed if fate in OF_THE_VERSION else RolloutFailed
     short = SERVING.model_copy(update={"deadline": 1})
 
-    with pytest.raises(RolloutFailed, match=f"prices version 2 doesn't come up as production: .*{said}"):
+    with pytest.raises(RolloutFailed, match=f"prices version 2 doesn't come up as production: .*{said}") as failed:
         site.roll_out(release(2), short)
 
+    assert failed.type is kind
     assert versions(cluster) == ["1", "1"]
     assert site.serving("prices")["production"].version == 2  # still wanted
-
-    site.roll_out(release(1), SERVING)
+    site.go_back(release(1), SERVING)
     assert site.serving("prices") == {"production": release(1)}
-    assert versions(cluster) == ["1", "1"]
+    assert cluster.named("pods") == before
+    with pytest.raises(RolloutFailed, match=said) as failed, site.trial(release(2), short):
+        pytest.fail("it was ready")
+    assert failed.type is kind
 
 
 @pytest.mark.parametrize("reason", ["ErrImagePull", "CreateContainerConfigError"])
