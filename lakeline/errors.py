@@ -134,7 +134,8 @@ class Interrupted(BaseException):
 
 def is_full(error: BaseException) -> bool:
     """Whether an error says that a disk is full, or a quota used up."""
-    return isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
+    numbers = (errno.ENOSPC, errno.EDQUOT)  # libgit2 and Arrow raise an OSError with the number in words only
+    return isinstance(error, OSError) and (error.errno in numbers or any(os.strerror(number) in str(error) for number in numbers))
 
 
 def describe(error: BaseException) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
+from lakeline.lake.lock import locked
 from lakeline.registry import records
-from lakeline.registry.peek import PRODUCTION
+from lakeline.registry.peek import PRODUCTION, sqlite_path
 from lakeline.registry.records import UNRECORDED, Move, last_move
+from lakeline.settings import get_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
@@ -76,6 +79,25 @@ def move_alias(
         client.set_registered_model_alias(model, alias, str(version))
     records.write(client, model, replace(said, made=True))
     return version
+
+
+@contextmanager
+def exclusively(model: str) -> Generator[None]:
+    """Let no other process move a model's aliases meanwhile; MLflow has no move that depends on where an alias stands.
+
+    That is so on one machine, where MLflow is a SQLite file. On a server two that look at the same moment may both move.
+
+    Raises
+    ------
+    LakeUnavailable
+        If another one takes longer than a minute.
+    """
+    path = sqlite_path(get_settings().mlflow_uri)
+    if path is None:
+        yield
+        return
+    with locked(path.with_name(f"{path.name}.aliases"), f"{model}: its aliases in {path}"):
+        yield
 
 
 def _stands(aliases: dict[str, str], alias: str) -> int | None:
@@ -175,7 +197,7 @@ def revert(model: str, failed: int, target: int | None, why: str, who: str | Non
     from lakeline.registry.versions import registered_model
 
     client = connect()
-    with speaking():
+    with exclusively(model), speaking():
         moves = history(model)
         records.record(client, model, failed, "rolled_back", to="" if target is None else target, why=why)
         said = f"version {failed} was rolled back: {why}"

@@ -13,7 +13,7 @@ from lakeline.registry import records
 from lakeline.registry.conclusion import REASONS, VERDICT, finish, record_replaced, record_verdict, withdraw_verdict
 from lakeline.registry.files import download, fetch_some
 from lakeline.registry.gates import Gate, judge, judge_signature, judge_smoke
-from lakeline.registry.moves import PREVIOUS, move_alias, was_moved
+from lakeline.registry.moves import PREVIOUS, exclusively, move_alias, was_moved
 from lakeline.registry.peek import PRODUCTION
 
 if TYPE_CHECKING:
@@ -301,13 +301,14 @@ def put_in_production(client: MlflowClient, candidate: ModelVersion, rival: int 
     from lakeline.registry.versions import version_by_alias
 
     name, version, why = candidate.name, int(candidate.version), " ".join(reasons)
-    found = version_by_alias(client, name, PRODUCTION)
-    now = None if found is None else int(found.version)
-    if now in (rival, version):
-        records.record(client, name, version, "promoted", over="" if rival is None else str(rival), why=why)
-        if rival is not None and rival != version:
-            move_alias(client, name, PREVIOUS, rival, f"{version} takes its place")
-        now = move_alias(client, name, PRODUCTION, version, why, expect=rival, kind=kind)
+    with exclusively(name):
+        found = version_by_alias(client, name, PRODUCTION)
+        now = None if found is None else int(found.version)
+        if now in (rival, version):
+            records.record(client, name, version, "promoted", over="" if rival is None else str(rival), why=why)
+            if rival is not None and rival != version:
+                move_alias(client, name, PREVIOUS, rival, f"{version} takes its place")
+            now = move_alias(client, name, PRODUCTION, version, why, expect=rival, kind=kind)
     if now != version:
         there = "no version is in production any more" if now is None else f"version {now} has come into production"
         raise RegistryError(

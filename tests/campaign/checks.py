@@ -175,7 +175,7 @@ def _doctor() -> list[str]:
 
 def _way_back() -> list[str]:
     from lakeline.errors import LakelineError
-    from lakeline.registry import roll_back
+    from lakeline.registry import history, roll_back
     from lakeline.registry.deployed import standing
 
     at = standing(NAME)
@@ -187,7 +187,8 @@ def _way_back() -> list[str]:
         return [f"the way back from {at.production} to {at.previous} can't be gone: {error}"]
     after = standing(NAME)
     if (after.production, back) != (at.previous, at.previous):
-        return [f"rollback from {at.production} went to {after.production}, not to {at.previous}"]
+        moves = [[move.alias, move.origin, move.target] for move in history(NAME)]
+        return [f"rollback from {at.production} went to {after.production}, not to {at.previous}, after {moves}"]
     return []
 
 

@@ -53,6 +53,7 @@ class Place:
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "DO_NOT_TRACK": "true",
             "GIT_CONFIG_NOSYSTEM": "1",
+            "LAKELINE_CODE_VERSION": "of the campaign",  # whatever is edited while it goes on
             "OMP_NUM_THREADS": "1",
             "_KFP_RUNTIME": "true",
         }

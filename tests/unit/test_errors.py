@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from lakeline.errors import describe
+
 
 @pytest.mark.parametrize(
     ("raised", "retry"),
@@ -34,3 +36,8 @@ def test_last_words_of_a_step_say_whether_a_second_try_makes_sense(raised: str, 
     assert json.loads(words.read_text())["retry"] is retry
     # What the controller's retry expression looks for, to the letter; see kubernetes/pipelines.
     assert ('"retry": false' in words.read_text()) is not retry
+
+
+@pytest.mark.parametrize("said", ["failed to write out file: No space left on device", "failed to write out file: Disk quota exceeded"])
+def test_full_disk_is_known_by_its_words_where_a_library_drops_the_number(said: str):
+    assert describe(OSError(said)).startswith("the disk is full. ")

@@ -1,6 +1,8 @@
 """Moves of aliases: recorded, reverted, and made by hand."""
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from lakeline.errors import RegistryError
 from lakeline.registry import history, promote_by_hand, revert, roll_back, version_info
 from lakeline.registry.deployed import example_of
 from lakeline.registry.files import DIGEST_TAG, fetch_version, files_digest
-from lakeline.registry.moves import move_alias
+from lakeline.registry.moves import exclusively, move_alias
 from lakeline.registry.store import connect
 from lakeline.training.model import Example, read_card
 
@@ -39,6 +41,22 @@ def test_promotion_is_in_the_history_with_who_when_and_why(world: World, monkeyp
     assert (last.origin, last.target, last.who, last.why) == (1, 2, "ada", "better on Sundays")
     assert last.at.endswith("+00:00")
     assert (stands("production"), stands("previous")) == (2, 1)
+
+
+def test_of_two_that_promote_at_once_the_second_sees_what_the_first_did(world: World):
+    """MLflow moves an alias from wherever it stands: who has looked before another's move would undo it unseen."""
+    three(world)
+    promote_by_hand(NAME, 1, "first")
+
+    with ThreadPoolExecutor(1) as pool:
+        with exclusively(NAME):
+            other = pool.submit(promote_by_hand, NAME, 2, "better on Sundays", 1)
+            time.sleep(0.3)
+            move_alias(connect(), NAME, "production", 3, "better on Mondays", expect=1)
+        with pytest.raises(RegistryError, match="meanwhile version 3 has come into production"):
+            other.result()
+
+    assert stands("production") == 3
 
 
 def test_promoting_what_is_in_production_changes_nothing(world: World):
