@@ -262,9 +262,14 @@ def _main(pipeline: str, folder: Path) -> None:
     from pipelines.warm import warm_interpreter
 
     warnings.simplefilter("ignore")
-    with warm_interpreter(folder / "warm") as interpreter:
-        sys.executable = interpreter  # which the runner puts into the shell command of each step
-        _run(pipeline, folder)
+    command = os.getppid()
+    try:
+        with warm_interpreter(folder / "warm") as interpreter:
+            sys.executable = interpreter  # which the runner puts into the shell command of each step
+            _run(pipeline, folder)
+    finally:
+        if os.getppid() != command:  # it was killed alone, and can't clear up after this
+            _clear(folder)
 
 
 def _run(pipeline: str, folder: Path) -> None:

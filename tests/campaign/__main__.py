@@ -34,10 +34,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell has what it starts in the background ignore the former
         signal.signal(number, _interrupt)
     work = Path(tempfile.mkdtemp(prefix="lakeline-campaign-", dir=options.work))
+    indices, began = _indices(options), time.monotonic()
+    results: list[Result] = []
     try:
-        indices = _indices(options)
-        began = time.monotonic()
-        results = list(_campaign(options, work, indices))
+        for result in _campaign(options, work, indices):
+            results.append(result)  # noqa: PERF402 (what was had is reported after an interrupt, too)
+    except KeyboardInterrupt:
+        options.minutes = options.minutes or 0.0
     finally:
         for disk in work.glob("*/disk"):
             end_all(disk / "home")
@@ -60,6 +63,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--first", type=int, default=0, metavar="I", help="index of the first one (default: 0)")
     parser.add_argument("--kind", action="append", choices=[kind.name for kind in KINDS], help="only faults of this kind; may be repeated")
     parser.add_argument("--lake", choices=["git", "lakefs"], default="git", help="the lake's store (default: git)")
+    parser.add_argument("--pipeline", choices=["continuous", "data"], default="continuous", help="what is run (default: continuous)")
     parser.add_argument("--minutes", type=float, default=None, metavar="M", help="begin no fault after so many minutes")
     parser.add_argument("--jobs", type=int, default=max(1, os.cpu_count() or 1), metavar="J", help="faults at once (default: one a core)")
     parser.add_argument("--replay", metavar="SEED:INDEX", help="only this one, with its logs kept")
@@ -88,7 +92,7 @@ def _indices(options: argparse.Namespace) -> list[int]:
 
 def _campaign(options: argparse.Namespace, work: Path, indices: list[int]) -> Iterator[Result]:
     """Have workers take faults one after the other, and give what comes of each as it comes."""
-    empty = warm(work)
+    empty = warm(work, options.pipeline)
     take, give = os.pipe()
     os.write(give, b"".join(index.to_bytes(_WORD, "big") for index in indices))
     os.close(give)
@@ -99,7 +103,7 @@ def _campaign(options: argparse.Namespace, work: Path, indices: list[int]) -> It
         pid = os.fork()
         if not pid:
             os.close(read)
-            _work(options, Place(work / f"place-{number}", options.lake, empty), take, write, deadline)
+            _work(options, Place(work / f"place-{number}", options.lake, options.pipeline, empty), take, write, deadline)
         workers.append(pid)
     os.close(write)
     os.close(take)

@@ -19,13 +19,9 @@ def facts() -> Facts:
     from lakeline.lake import open_lake
     from lakeline.registry import history, models
     from lakeline.registry.peek import PRODUCTION
-    from lakeline.registry.store import connect
 
     lake = open_lake(NAME)
     infos = models(NAME)
-    client = connect()
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    runs = client.search_runs(experiments, max_results=1000)
     return {
         "files of main": {entry.path: entry.digest for entry in lake.ls("main") if not entry.path.startswith("_")},
         "merges": sum("delivery" in commit.metadata for commit in lake.log("main")),
@@ -33,10 +29,21 @@ def facts() -> Facts:
         "tags": sorted(lake.tags()),
         "versions": [[info.version, info.verdict, info.aliases, round(info.metrics.get("rmse", -1), 9)] for info in infos],
         "arrivals learned from": [info.lineage.get("data_arrivals") for info in infos],
-        "moves of production": [[move.origin, move.target, move.kind] for move in history(NAME) if move.alias == PRODUCTION],
-        "runs under way": sorted(run.info.run_name or "?" for run in runs if run.info.status == "RUNNING"),
+        "moves of production": [[move.origin, move.target, move.kind] for move in history(NAME) if move.alias == PRODUCTION]
+        if infos
+        else [],
+        "runs under way": _under_way() if infos else [],
         "left behind": _left(),
     }
+
+
+def _under_way() -> list[str]:
+    from lakeline.registry.store import connect
+
+    client = connect()
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    runs = client.search_runs(experiments, max_results=1000)
+    return sorted(run.info.run_name or "?" for run in runs if run.info.status == "RUNNING")
 
 
 def whole(allowed: list[list[str]], before: int) -> list[str]:
@@ -47,14 +54,14 @@ def whole(allowed: list[list[str]], before: int) -> list[str]:
     allowed
         Arrivals that main may have.
     before
-        Version that was in production before.
+        Version that was in production before; 0 where nothing is trained.
     """
     from lakeline.lake import open_lake
 
     wrong = _whole_main(allowed) + _database()
     if not wrong:
         wrong += _trainable(open_lake(NAME).resolve("main"))
-    return wrong + _production(before)
+    return wrong + (_production(before) if before else [])
 
 
 def _whole_main(allowed: list[list[str]]) -> list[str]:
@@ -120,7 +127,7 @@ def _database() -> list[str]:
     from lakeline.settings import get_settings
 
     path = sqlite_path(get_settings().mlflow_uri)
-    if path is None:
+    if path is None or not path.exists():
         return []
     with closing(sqlite3.connect(path)) as database:
         said = database.execute("PRAGMA integrity_check").fetchone()[0]
@@ -158,7 +165,7 @@ def settled(arrivals: list[str]) -> list[str]:
         wrong.append(f"tags of arrivals: {tags}")
     infos = models(NAME)
     wrong += [f"version {info.version} has the verdict {info.verdict}" for info in infos if info.verdict is None]
-    if not any(info.data_commit == open_lake(NAME).resolve("main") for info in infos):
+    if infos and not any(info.data_commit == open_lake(NAME).resolve("main") for info in infos):
         wrong.append("no version learned from main")
     commits = [info.data_commit for info in infos]
     twice = sorted({commit[:10] for commit in commits if commits.count(commit) > 1})
@@ -176,10 +183,10 @@ def _doctor() -> list[str]:
 def _way_back() -> list[str]:
     from lakeline.errors import LakelineError
     from lakeline.registry import history, roll_back
-    from lakeline.registry.deployed import standing
+    from lakeline.registry.deployed import find_standing, standing
 
-    at = standing(NAME)
-    if at.previous is None and at.production == 1:
+    at = find_standing(NAME)
+    if at is None or (at.previous is None and at.production == 1):
         return []
     try:
         back = roll_back(NAME, "the campaign tries the way back")

@@ -74,9 +74,9 @@ class Trial:
     wrong: list[str] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)
 
-    def job(self, arrival: str, run_id: str, act: Act | None = None, pipeline: str = "continuous") -> Forked:
+    def job(self, arrival: str, run_id: str, act: Act | None = None, pipeline: str | None = None) -> Forked:
         """Start a run of the steps."""
-        place = self.place
+        place, pipeline = self.place, pipeline or self.place.pipeline
         environment = place.environment | self.environment | {"LAKELINE_RUN_ID": run_id}
         return Forked(lambda: run_steps(place, pipeline, arrival, run_id, act), environment, place.logs, run_id)
 
@@ -104,8 +104,9 @@ class Trial:
         if ended.code == 1 and re.search(r"lakeline: (\w+Error: |the run ended with code)", ended.said):
             self.wrong.append(f"the command gives no reason: {ended.said.strip()[-300:]}")
 
-    def after(self, *arrivals: str, before: int = 1) -> None:
+    def after(self, *arrivals: str) -> None:
         """Check what holds at any moment, when these arrivals may have come in."""
+        before = int(self.place.pipeline == "continuous")
         allowed = [[FIRST, *arrivals[:count]] for count in range(len(arrivals) + 1)]
         allowed += [[FIRST, arrival] for arrival in arrivals]
         self.check("after the fault", lambda: checks.whole(allowed, before))

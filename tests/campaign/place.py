@@ -23,14 +23,17 @@ class Place:
     ----------
     folder
         What isn't on the disk: the data set, logs, and the states that the home can be put into.
+    pipeline
+        What is run here: "continuous", or "data".
     home
         LAKELINE_HOME; always at the same path. It begins with a copy of `store`, an empty one of MLflow's.
     environment
         Of all that runs here.
     """
 
-    def __init__(self, folder: Path, lake: str, store: Path) -> None:
+    def __init__(self, folder: Path, lake: str, pipeline: str, store: Path | None) -> None:
         self.folder = folder
+        self.pipeline = pipeline
         self.disk = folder / "disk"
         self.home = self.disk / "home"
         self.logs = folder / "logs"
@@ -40,7 +43,8 @@ class Place:
         self.mounted = _mount(self.disk)
         self._scratch()
         self.home.mkdir()
-        shutil.copy(store, self.home / "mlflow.db")
+        if store is not None:
+            shutil.copy(store, self.home / "mlflow.db")
         self.environment = clean_environment() | {
             "LAKELINE_HOME": str(self.home),
             "LAKELINE_LAKE": lake,

@@ -54,7 +54,8 @@ class Points:
         for lake in (GitLake, LakefsLake):
             for name in (*_LAKE_WRITES, *_LAKE_READS):
                 self._wrap(lake, name, "lake", writes=name in _LAKE_WRITES)
-        self._watch_registry()
+        if "mlflow" in sys.modules:
+            self._watch_registry()
         self._watch_files(str(home))
 
     def _watch_registry(self) -> None:

@@ -17,60 +17,55 @@ _BESIDES = (
     "lakeline.report",
     "matplotlib.figure",
     "matplotlib.backends.backend_agg",
-    "mlflow.server.fastapi_app",
-    "mlflow.store.model_registry.rest_store",
-    "mlflow.store.tracking.rest_store",
     "pipelines.diagnose",
-    "uvicorn",
     "tests.campaign.checks",
     "tests.campaign.steps",
 )
+_OF_THE_REGISTRY = (
+    "mlflow.server.fastapi_app",
+    "mlflow.store.model_registry.rest_store",
+    "mlflow.store.tracking.rest_store",
+    "uvicorn",
+)
 
 
-def warm(folder: Path) -> Path:
+def warm(folder: Path, pipeline: str) -> Path | None:
     """Import all that steps use, and have MLflow's database layer compile its statements, in a store of its own.
 
     Nothing here may start a thread: a fork would lack it.
 
     Returns
     -------
-    Path
-        An empty store, to be copied: making one takes seconds.
+    Path or None
+        An empty store, to be copied: making one takes seconds. None for a pipeline that needs no store.
     """
+    trains = pipeline != "data"
     os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     for generation in GENERATIONS:
-        for name in generation.load:
-            prepare(name)
-    for name in _BESIDES:
+        if trains or "register" not in generation.steps:
+            for name in generation.load:
+                prepare(name)
+    for name in (*_BESIDES, *(_OF_THE_REGISTRY if trains else ())):
         prepare(name)
-    home = folder / "rehearsal"
-    os.environ["LAKELINE_HOME"] = str(home)
-    get_settings.cache_clear()
-    _empty(home, folder / "empty")
-    _rehearse(home)
+    if trains:
+        _rehearse(folder / "rehearsal", folder / "empty.db")
     gc.collect()
     gc.freeze()  # pages that the collector doesn't touch stay shared
-    return folder / "empty" / "mlflow.db"
+    return folder / "empty.db" if trains else None
 
 
-def _empty(home: Path, kept: Path) -> None:
-    from lakeline.registry.store import connect
-
-    connect()
-    kept.mkdir()
-    shutil.copy(home / "mlflow.db", kept)
-
-
-def _rehearse(home: Path) -> None:
-    """Do to the registry what a run does to it."""
+def _rehearse(home: Path, empty: Path) -> None:
+    """Do to the registry what a run does to it, after a copy of the empty store was made."""
     from mlflow.entities import Metric, Param, RunTag
 
     from lakeline.registry import history, models
     from lakeline.registry.moves import move_alias
     from lakeline.registry.store import connect, experiment_id
 
-    name = "rehearsal"
-    client = connect()
+    os.environ["LAKELINE_HOME"] = str(home)
+    get_settings.cache_clear()
+    name, client = "rehearsal", connect()
+    shutil.copy(home / "mlflow.db", empty)
     experiment = experiment_id(client, name)
     client.search_experiments()
     run = client.create_run(experiment, int(time.time() * 1000), {"pipeline_run": name}, name)
