@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import fcntl
 import http.client
 import json
@@ -25,6 +26,7 @@ from lakeline.lake.lock import locked
 _READY = 60.0
 _STOPPED = 10.0
 _POLL = 0.05
+_MIB = 2**20
 _CONFIGURE = "Name one (LAKECTL_SERVER_ENDPOINT_URL or LAKEFS_ENDPOINT, or ~/.lakectl.yaml), or use the git store: LAKELINE_LAKE=git"
 
 
@@ -223,6 +225,8 @@ def _start(folder: Path, keys: Keys) -> int:
     process.kill()
     process.wait()
     last = log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2][-300:]
+    if "no space left on device" in last.lower() or shutil.disk_usage(folder).free < _MIB:  # then not even the log is whole
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
     raise LakeUnavailable(f"the private lakeFS server doesn't start: {last or 'it says nothing'} (log: {log}). {_CONFIGURE}")
 
 

@@ -139,6 +139,16 @@ def test_no_lakefs_at_all_says_what_to_do(without_program: Path):
     server.release(get_settings().home / "lakefs")
 
 
+def test_program_that_finds_the_disk_full_is_no_reason_to_name_another_lakefs(without_program: Path):
+    fake = without_program / "lakefs"
+    fake.write_text("#!/bin/sh\necho 'level=fatal error=\"open metadata/LOCK: no space left on device\"' >&2\nexit 1\n")
+    fake.chmod(0o755)
+
+    with pytest.raises(OSError, match="No space left on device"):
+        open_lake("things")
+    server.release(get_settings().home / "lakefs")
+
+
 def test_program_that_does_not_start_is_quoted(without_program: Path):
     fake = without_program / "lakefs"
     fake.write_text("#!/bin/sh\necho first >&2\necho 'FATAL: no such luck' >&2\nexit 3\n")
