@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
@@ -47,7 +48,8 @@ class Journal:
         now = time.time()
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z"
         line = json.dumps({"time": stamp, "level": level, "event": event, **self._always, **fields}, default=str)
-        sys.stderr.write(line + "\n")
+        with contextlib.suppress(OSError):  # a disk that is full: callers are answered all the same
+            sys.stderr.write(line + "\n")
 
     def request(self, **fields: object) -> None:
         """Write a line about a request that failed, if there haven't been too many in this second."""

@@ -104,6 +104,33 @@ def test_one_that_does_not_start_is_told_of(here: Folder, monkeypatch: pytest.Mo
     assert "No module named" in here.log.read_text()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
+def test_disk_that_is_full_is_named_and_room_is_all_that_is_needed_then(here: Folder):
+    here.make()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", here.path], check=True)
+    try:
+        here.make()
+        filler = here.path / "filler"
+        with pytest.raises(OSError, match="No space left"):
+            filler.write_bytes(b"x" * 2**20)
+
+        with pytest.raises(ServingError, match=r"ferries: .* can't be written: No space left on device\. LAKELINE_HOME must be a folder"):
+            ask(here, NOTHING, 30)
+
+        filler.unlink()
+        assert ask(here, NOTHING, 30) == {}
+        filler.write_bytes(b"")
+        with pytest.raises(OSError, match="No space left"):
+            filler.write_bytes(b"x" * 2**20)
+        with pytest.raises(ServingError, match="No space left"):
+            ask(here, {"do": "roll_out", "plan": {}, "settings": {}, "port": 0}, 30)
+        supervisor(here)  # which goes on
+        filler.unlink()
+        end_all(NAME)
+    finally:
+        subprocess.run(["umount", "--lazy", here.path], check=True)
+
+
 def test_state_that_nobody_can_read_is_told_from_none(here: Folder, home: Path):
     assert here.read() == State()
     here.make()
