@@ -54,6 +54,10 @@ test: $(VENV)/.ready-dev  ## run all tests, with coverage
 test-unit: $(VENV)/.ready-dev  ## run the fast tests only
 	@$(BIN)/python -m pytest $(PYTEST_ARGS) -m 'not embedded' tests/unit $(TESTS)
 
+.PHONY: test-nightly
+test-nightly: $(VENV)/.ready-dev  ## run the tests that take minutes: a kill at every write to the registry, a registry that dies and comes back
+	@LAKELINE_TEST_NIGHTLY=1 $(BIN)/python -m pytest -m nightly -o faulthandler_timeout=1800 tests/unit $(TESTS)
+
 .PHONY: test-cluster
 test-cluster: $(VENV)/.ready-dev  ## run the tests against the live cluster that kubectl speaks to: the chain from arrival to traffic first, then the rest (half an hour)
 	@KUBECONFIG="$${KUBECONFIG:-$$HOME/.kube/config}" LAKELINE_TEST_CLUSTER=1 $(BIN)/python -m pytest -v -o faulthandler_timeout=1800 tests/cluster tests/manifests/test_secrets.py $(TESTS)

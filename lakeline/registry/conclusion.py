@@ -69,7 +69,7 @@ def finish(client: MlflowClient, candidate: ModelVersion) -> None:
     from lakeline.registry.runs import injected_run
 
     run = str(candidate.run_id)
-    if run != injected_run(client):
+    if run != injected_run(client) and client.get_run(run).info.status != "FINISHED":
         client.set_terminated(run, "FINISHED")
     _tag_commit(candidate)
 

@@ -141,7 +141,7 @@ def _alike(client: MlflowClient, dataset: str, recipe: Mapping[str, str]) -> Mod
     lake_tags, commit = open_lake(dataset).tags(), recipe["data_commit"]
     found = client.search_model_versions(f"name = '{dataset}' AND tags.`data_commit` = '{commit}'")
     alike = (version for version in found if all(version.tags.get(name) == recipe.get(name) for name in _RECIPE))
-    left = (version for version in alike if not is_finished(version, lake_tags) and runs.has_run(client, version))
+    left = (version for version in alike if not is_finished(version, lake_tags) and runs.run_of(client, version) is not None)
     return min(left, key=lambda version: int(version.version), default=None)
 
 

@@ -78,19 +78,16 @@ def find_runs(client: MlflowClient, experiment: str, run_id: str) -> list[Run]:
     return list(client.search_runs([experiment], f"tags.pipeline_run = '{run_id}'", order_by=["attributes.start_time ASC"]))
 
 
-def has_run(client: MlflowClient, version: ModelVersion) -> bool:
-    """Whether the MLflow run of a version is there still; one in the trash is taken back."""
+def run_of(client: MlflowClient, version: ModelVersion) -> Run | None:
+    """MLflow run of a version, which may be in the trash; None if it is gone."""
     from mlflow.exceptions import MlflowException
 
     try:
-        run = client.get_run(str(version.run_id))
+        return client.get_run(str(version.run_id))
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-        return False
-    if run.info.lifecycle_stage == "deleted":
-        client.restore_run(run.info.run_id)
-    return True
+        return None
 
 
 def log_trials(client: MlflowClient, parent: Run, results: Iterable[TrialResult]) -> None:

@@ -11,7 +11,7 @@ from lakeline.liveness import under_way
 from lakeline.registry.conclusion import REASONS, VERDICT, finish, is_finished, record_replaced, record_verdict
 from lakeline.registry.moves import PREVIOUS, move_alias, recorded, was_moved, way_back
 from lakeline.registry.peek import PRODUCTION
-from lakeline.registry.runs import PARENT, clip, injected_run
+from lakeline.registry.runs import PARENT, clip, injected_run, run_of
 from lakeline.registry.versions import BEGUN
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ def take_over(client: MlflowClient, version: ModelVersion, run_id: str) -> None:
     for key, value in {BEGUN: begun, "pipeline_run": run_id}.items():
         client.set_model_version_tag(version.name, str(version.version), key, clip(value))
     found = client.get_run(run)
+    if found.info.lifecycle_stage == "deleted":
+        client.restore_run(run)
     for key in ("ended", "error"):
         if key in found.data.tags:
             client.delete_tag(run, key)
@@ -109,7 +111,9 @@ def _unfinished(client: MlflowClient, dataset: str) -> Iterator[ModelVersion]:
     for version in all_versions(client, dataset):
         ours = "pipeline_run" in version.tags and "data_commit" in version.tags
         if ours and version.tags.get(VERDICT) != ABANDONED and not is_finished(version, lake_tags):
-            yield version
+            run = run_of(client, version)
+            if run is not None and run.info.lifecycle_stage == "active":
+                yield version
 
 
 def _close_version(client: MlflowClient, version: ModelVersion) -> None:

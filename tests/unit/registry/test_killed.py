@@ -262,6 +262,18 @@ def test_of_a_run_elsewhere_only_its_age_is_known(story: Story):
     assert version_info(NAME, version).verdict is None
 
 
+def test_run_that_somebody_has_thrown_away_is_left_in_the_trash_until_its_version_is_taken_over(story: Story):
+    version = story.register("training-killed")
+    client, run = story.world.client, version_info(NAME, version).run_id
+    client.delete_run(run)
+
+    record_end(NAME, "data-1", "data", "SUCCEEDED")
+    assert client.get_run(run).info.lifecycle_stage == "deleted"
+
+    assert story.next_run() == "promoted"
+    story.check("after its run was in the trash")
+
+
 def test_two_versions_that_were_made_at_once_become_one(story: Story, monkeypatch: pytest.MonkeyPatch):
     """As when a server's answer that it has made a version is lost, and it is asked again."""
     real = mlflow.MlflowClient.create_model_version
