@@ -25,6 +25,7 @@ from lakeline.registry.deployed import standing
 from lakeline.registry.store import connect, quiet
 from lakeline.serving.deployment import deploy, preflight, resolve
 from lakeline.serving.local.folder import Folder
+from lakeline.serving.local.processes import send, wait
 from lakeline.serving.local.site import LocalSite
 from lakeline.serving.release import VERSION_HEADER
 from lakeline.settings import get_settings
@@ -83,7 +84,7 @@ class Served:
         signature = infer_signature(example, np.array([1.0, 2.0]))
         mlflow.pyfunc.save_model(str(path), python_model=str(code), signature=signature, input_example=example, pip_requirements=[])
         client = connect()
-        if name != NAME:
+        if name != NAME and not client.search_registered_models(f"name = '{name}'"):
             client.create_registered_model(name)
         version = int(client.create_model_version(name, str(path), tags={"data_commit": self.world.commit} if name == NAME else {}).version)
         client.set_registered_model_alias(name, "production", str(version))
@@ -252,7 +253,18 @@ def test_alias_that_has_moved_on_is_not_deployed(here: Served):
         resolve(NAME, 99)
 
 
-def test_taken_port_leaves_the_alias_and_the_port_that_is_advised_will_do(here: Served, monkeypatch: pytest.MonkeyPatch):
+def _kill_all(model: str) -> None:
+    """End a model's supervisor and servers without a word, as a machine that goes down does."""
+    state = Folder(model).read()
+    assert state.supervisor
+    for process in (state.supervisor, *(server.process for arm in state.arms.values() for server in arm.servers)):
+        send(process, signal.SIGKILL)
+        assert wait(process, 10)
+
+
+def test_taken_port_leaves_the_alias_at_first_and_between_two_swaps_and_the_port_that_is_advised_will_do(
+    here: Served, monkeypatch: pytest.MonkeyPatch
+):
     version = here.bring("return [1.0] * len(rows)", name="tugs")
     with socket.create_server(("127.0.0.1", 0)) as other:
         monkeypatch.setenv("LAKELINE_SERVING_PORT", str(other.getsockname()[1]))
@@ -271,11 +283,21 @@ def test_taken_port_leaves_the_alias_and_the_port_that_is_advised_will_do(here: 
         advised = str(taken.value).partition("LAKELINE_SERVING_PORT=")[2].split()[0]
         monkeypatch.setenv("LAKELINE_SERVING_PORT", advised)
         get_settings.cache_clear()
-        try:
-            deploy(resolve("tugs").release)
-            assert LocalSite().url("tugs").endswith(f":{advised}")
-        finally:
-            LocalSite().stop("tugs")
+        deploy(resolve("tugs").release)
+    assert LocalSite().url("tugs").endswith(f":{advised}")
+    try:
+        _kill_all("tugs")
+        second = here.bring("return [2.0] * len(rows)", name="tugs")
+        with socket.create_server(("127.0.0.1", int(advised))):
+            with pytest.raises(
+                RolloutFailed, match=rf"Version {version} is to serve again, but does not yet: .*port {advised} .* is in use"
+            ):
+                deploy(resolve("tugs").release)
+            assert (standing("tugs").production, standing("tugs").pending) == (second, True)
+        deploy(resolve("tugs").release)
+        assert LocalSite().url("tugs").endswith(f":{advised}")
+    finally:
+        LocalSite().stop("tugs")
     assert not standing("tugs").pending
 
 
