@@ -19,6 +19,8 @@ from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 
+from lakeline.errors import LakeUnavailable, describe
+from lakeline.lake.server import program
 from tests.campaign.faults import KINDS, Result, inject, kind_of, prepare
 from tests.campaign.place import Place
 from tests.campaign.processes import end_all
@@ -33,6 +35,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell has what it starts in the background ignore the former
         signal.signal(number, _interrupt)
+    if options.lake == "lakefs":
+        try:  # downloaded here once, if need be, and not by each server that is started
+            os.environ["PATH"] = f"{Path(program()).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+        except LakeUnavailable as error:
+            print(f"campaign: {describe(error)}", file=sys.stderr)
+            return 2
     work = Path(tempfile.mkdtemp(prefix="lakeline-campaign-", dir=options.work))
     indices, began = _indices(options), time.monotonic()
     results: list[Result] = []
@@ -40,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for result in _campaign(options, work, indices):
             results.append(result)  # noqa: PERF402 (what was had is reported after an interrupt, too)
     except KeyboardInterrupt:
-        options.minutes = options.minutes or 0.0
+        options.bounded = True
     finally:
         for disk in work.glob("*/disk"):
             end_all(disk / "home")
@@ -70,7 +78,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--work", type=Path, default=None, metavar="DIR", help="where to work (default: in memory, where that is possible)")
     parser.add_argument("--json", action="store_true", help="what came of it as one JSON object on standard output")
     options = parser.parse_args(arguments)
-    options.keep = bool(options.replay)
+    options.keep, options.bounded = bool(options.replay), options.minutes is not None
     if options.replay:
         seed, _, index = options.replay.partition(":")
         options.seed, options.first, options.faults, options.kind, options.jobs = int(seed), int(index), 1, None, 1
@@ -175,9 +183,9 @@ def _report(options: argparse.Namespace, results: list[Result], wanted: int, sec
     for result in wrong:
         print(f"replay: python -m tests.campaign{lake} --replay {options.seed}:{result.index}", file=sys.stderr)
     if len(results) < wanted:
-        why = "" if options.minutes else ": a worker ended early"
+        why = "" if options.bounded else ": a worker ended early"
         print(f"{wanted - len(results)} of {wanted} faults weren't had{why}", file=sys.stderr)
-    return 1 if wrong or not had or (len(results) < wanted and not options.minutes) else 0
+    return 1 if wrong or not had or (len(results) < wanted and not options.bounded) else 0
 
 
 if __name__ == "__main__":
