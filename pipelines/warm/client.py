@@ -39,7 +39,19 @@ def ask(name: str, request: bytes) -> int | None:
         if not connection.recv(1):
             return None
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the step has it too, as one of the group, and says how it ended
-        return next(iter(connection.recv(1)), 1)
+        answer = connection.recv(1)
+        return answer[0] if answer else _unknown()
+
+
+def _unknown() -> int:
+    """Leave a reason where nobody knows how the step ended: what made its process was ended, by a person or for want of memory."""
+    message = "the process that the step was forked from was ended, most likely because memory ran out. Run the same command again."
+    print(f"lakeline: {message}", file=sys.stderr)
+    path = os.environ.get("LAKELINE_TERMINATION_LOG")
+    if path and not os.path.exists(path):  # noqa: PTH110
+        with open(path, "w", encoding="utf-8") as reason:  # noqa: PTH123
+            json.dump({"type": "Killed", "message": message}, reason)
+    return 1
 
 
 if __name__ == "__main__":

@@ -32,6 +32,10 @@ def leave(text: str) -> str:
 def fail(text: str) -> str:
     raise ValueError(text)
 
+def orphan(text: str) -> str:
+    os.kill(os.getppid(), 15)
+    return text
+
 def late(text: str) -> str:
     print("late has", sorted(name for name in sys.modules if name == "wave"))
     return text
@@ -113,6 +117,18 @@ def test_failing_step_says_why(warm: Runner):
 
     assert done.returncode == 1
     assert "ValueError: too much of it" in done.stdout + done.stderr
+
+
+def test_step_whose_end_nobody_can_tell_says_why(warm: Runner, monkeypatch: pytest.MonkeyPatch):
+    """What made its process was killed under it."""
+    reason = warm.folder / "error.json"
+    monkeypatch.setenv("LAKELINE_TERMINATION_LOG", str(reason))
+
+    done = warm.run("orphan")
+
+    assert done.returncode == 1
+    assert "lakeline: the process that the step was forked from was ended" in done.stderr
+    assert json.loads(reason.read_text())["message"] in done.stderr
 
 
 def test_step_that_wants_a_later_generation_waits_for_it(warm: Runner):
