@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 from lakeline.data.spec import DatasetSpec
+from lakeline.lake import open_lake
 from lakeline.registry import register
 from lakeline.registry.files import fetch_version
 from lakeline.serving.release import Release
@@ -74,6 +75,7 @@ def make(home: Path) -> Ferries:
 
 
 def _make(home: Path) -> Ferries:
+    open_lake(NAME, create=True)  # where registering looks for what an earlier run has left
     chance = np.random.default_rng(0)
     route, load = chance.choice(["a", "b", "c"], 400), chance.integers(0, 5, 400)
     minutes = pd.Series(route).map({"a": 10.0, "b": 20.0, "c": 35.0}) + 2.0 * load + chance.normal(0, 1, 400)
@@ -86,13 +88,13 @@ def _make(home: Path) -> Ferries:
     ):
         model = home / f"model{version}"
         result = TrialResult(0, estimator, parameters, {"rmse": 1.0}, 0.1, time.time())
-        fit_best(DatasetSpec.model_validate(_SPEC), "c0ffee", train, [result], model)
+        fit_best(DatasetSpec.model_validate(_SPEC), f"c0ffee{version}", train, [result], model)
         if version == BROKEN:
             card = json.loads((model / "model.json").read_text())
             card["example"]["predictions"] = [value + 1 for value in card["example"]["predictions"]]
             (model / "model.json").write_text(json.dumps(card))
         evaluation = {"candidate": {"rmse": 1.0}, "production": None, "metric": "rmse", "rows": 40}
-        register(NAME, "c0ffee", model, evaluation, [result.to_json()], {}, f"training-{version}", time.time())
+        register(NAME, f"c0ffee{version}", model, evaluation, [result.to_json()], {}, f"training-{version}", time.time())
         files = home / f"files{version}"
         releases[version] = Release(NAME, version, fetch_version(NAME, version, files))
         predictions[version] = _predict(files)
