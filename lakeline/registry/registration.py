@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lakeline.errors import LakeNotFound
 from lakeline.registry.conclusion import is_finished
 from lakeline.registry.files import DIGEST_TAG, files_digest
 from lakeline.registry.unfinished import take_over
@@ -138,7 +139,10 @@ def _alike(client: MlflowClient, dataset: str, recipe: Mapping[str, str]) -> Mod
     from lakeline.lake import open_lake
     from lakeline.registry import runs
 
-    lake_tags, commit = open_lake(dataset).tags(), recipe["data_commit"]
+    try:
+        lake_tags, commit = open_lake(dataset).tags(), recipe["data_commit"]
+    except LakeNotFound:  # nothing says what is finished
+        return None
     found = client.search_model_versions(f"name = '{dataset}' AND tags.`data_commit` = '{commit}'")
     alike = (version for version in found if all(version.tags.get(name) == recipe.get(name) for name in _RECIPE))
     left = (version for version in alike if not is_finished(version, lake_tags) and runs.run_of(client, version) is not None)
