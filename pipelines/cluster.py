@@ -18,7 +18,7 @@ CONFIG_MAP = "lakeline"
 """Name of the ConfigMap that says where the lake and the registry are."""
 
 LAKE = ("LAKELINE_LAKE", "LAKELINE_LAKEFS_STORAGE", "LAKECTL_SERVER_ENDPOINT_URL")
-PIPELINES = ("KF_PIPELINES_ENDPOINT",)
+PIPELINES_SERVER = ("KF_PIPELINES_ENDPOINT",)
 LAKE_SECRET = ("lakeline-lakefs", ("LAKECTL_CREDENTIALS_ACCESS_KEY_ID", "LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY"))
 REGISTRY = ("MLFLOW_TRACKING_URI",)
 REGISTRY_SECRET = ("lakeline-mlflow", ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"))
@@ -97,7 +97,7 @@ def on_cluster(task: dsl.PipelineTask) -> dsl.PipelineTask:
     )
     kubernetes.set_timeout(task, needs.minutes * 60)
     kubernetes.set_security_context(task, run_as_non_root=True)
-    _settings(task, (*LAKE, *PIPELINES), *LAKE_SECRET)
+    _settings(task, (*LAKE, *PIPELINES_SERVER), *LAKE_SECRET)
     if needs.registry:
         _settings(task, REGISTRY, *REGISTRY_SECRET)
     if needs.serving:

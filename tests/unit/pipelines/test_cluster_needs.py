@@ -12,6 +12,7 @@ from pipelines.cluster import (
     LAKE,
     LAKE_SECRET,
     NEEDS,
+    PIPELINES_SERVER,
     PREDICTIONS,
     PREDICTIONS_SECRET,
     REGISTRY,
@@ -43,7 +44,11 @@ def test_every_step_has_settings_keys_a_limit_of_time_and_of_memory(documents: t
         variables = {pair["envVar"] for config in executor["configMapAsEnv"] for pair in config["keyToEnv"]}
         secrets = {secret["secretName"]: {pair["envVar"] for pair in secret["keyToEnv"]} for secret in executor["secretAsEnv"]}
         needs = NEEDS[step]
-        parts = [(True, LAKE, LAKE_SECRET), (needs.registry, REGISTRY, REGISTRY_SECRET), (needs.serving, SERVING, SERVING_SECRET)]
+        parts = [
+            (True, (*LAKE, *PIPELINES_SERVER), LAKE_SECRET),
+            (needs.registry, REGISTRY, REGISTRY_SECRET),
+            (needs.serving, SERVING, SERVING_SECRET),
+        ]
         parts = [part[1:] for part in [*parts, (needs.predictions, PREDICTIONS, PREDICTIONS_SECRET)] if part[0]]
         # Kubeflow Pipelines' plugin, and its launcher, know the variables of MLflow and of the object store otherwise.
         assert variables == {variable(name) for names, _ in parts for name in names}
