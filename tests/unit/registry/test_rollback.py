@@ -1,12 +1,13 @@
 """The way back: by hand and by itself, after moves in MLflow's own interface, after an interrupt, and by two people at once."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lakeline.errors import RegistryError
-from lakeline.registry import history, records, revert, roll_back
+from lakeline.registry import history, moves, promotion, records, revert, roll_back
 from lakeline.registry.deployed import record_deployed, standing
 from lakeline.registry.moves import record_unrecorded
 from lakeline.registry.records import unmade
@@ -150,6 +151,14 @@ def test_version_that_fails_after_it_was_taken_back_by_hand_is_not_the_way_back(
     assert model.both == (2, 1)
 
 
+@pytest.fixture
+def no_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have nobody wait for another, as on a server: those who move aliases take turns on one machine only."""
+    for module in (moves, promotion):
+        monkeypatch.setattr(module, "exclusively", contextlib.nullcontext)
+
+
+@pytest.mark.usefixtures("no_turns")
 def test_promotion_made_while_another_version_fails_stays(model: Bare, monkeypatch: pytest.MonkeyPatch):
     model.promote(1, 2)
     real = records.record
@@ -166,6 +175,7 @@ def test_promotion_made_while_another_version_fails_stays(model: Bare, monkeypat
     assert model.both == (3, 1)
 
 
+@pytest.mark.usefixtures("no_turns")
 def test_of_two_people_who_promote_at_once_one_is_told(model: Bare, monkeypatch: pytest.MonkeyPatch):
     """Each has looked at what it takes the place of."""
     model.promote(1)

@@ -81,7 +81,7 @@ def test_it_says_why_it_cannot_serve(start: Start, tmp_path: Path, monkeypatch: 
     assert server.report["ready"] is False
     assert "ferries version 3: the model can't be loaded" in server.report["error"]
     said = json.loads(told.read_text())
-    assert (said["type"], said["message"], said["retry"]) == ("RolloutFailed", server.report["error"], False)
+    assert (said["type"], said["message"], said["retry"]) == ("VersionFailed", server.report["error"], False)
     assert "Traceback" not in server.log.read_text()
 
 

@@ -1,5 +1,6 @@
 """How a test ends: its winner is promoted, unless something else came to be in production, and an interrupt changes nothing of that."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -84,9 +85,9 @@ def test_version_that_is_promoted_while_the_winner_is_tried_is_not_overwritten(s
     state = running.start(NAME, 1)
     tried = promotion._smoke
 
-    def promoted_meanwhile(dataset: str, version: int) -> Gate:
+    def promoted_meanwhile(dataset: str, version: int, folder: Path) -> Gate:
         connect().set_registered_model_alias(NAME, "production", "3")
-        return tried(dataset, version)
+        return tried(dataset, version, folder)
 
     monkeypatch.setattr(promotion, "_smoke", promoted_meanwhile)
     assert running.conclude(NAME, state.id, "promote", "better.").outcome == "ended"
