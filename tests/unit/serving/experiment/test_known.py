@@ -20,9 +20,9 @@ def test_truth_from_before_the_test_is_none(trial: Trial):
 
 
 def _moment_after(trial: Trial, commit: CommitId) -> float:
-    """The first second after a commit's own, once it is there: commits have no finer time."""
+    """The first second after a commit's own, once it is over: commits have no finer time, and the next one is to be later."""
     moment = trial.lake.log(commit, 1)[0].time.timestamp() + 1
-    time.sleep(max(0.0, moment - time.time()))
+    time.sleep(max(0.0, moment + 1 - time.time()))
     return moment
 
 
